@@ -1,0 +1,207 @@
+# Tidegate's build. `make help` lists what there is to make.
+#
+# One build directory for each flavour: build/ (release), build/asan, build/ubsan, build/tsan.
+# Sanitizer flavours leave jemalloc out. Generated protobuf code goes to build/gen.
+
+CC       ?= gcc
+FLAVOUR  ?= release
+BUILD    := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
+GEN      := build/gen
+VERSION  := $(shell cat VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps all demo check unit integration kills asan ubsan tsan bench-peers lint format \
+        install clean
+
+# --- flags ---------------------------------------------------------------------------------------
+
+WARN     := -Wall -Wextra -Wconversion -Wshadow -Werror
+# Generated and library headers are not ours to warn about: -isystem.
+CPPFLAGS += -D_GNU_SOURCE -DTG_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
+BASE_CFLAGS := -std=gnu11 -g -fno-omit-frame-pointer -MMD -MP
+LDLIBS_MALLOC := -ljemalloc
+FLAVOUR_CFLAGS := -O2
+
+ifeq ($(FLAVOUR),asan)
+FLAVOUR_CFLAGS := -O1 -fsanitize=address
+LDLIBS_MALLOC :=
+endif
+ifeq ($(FLAVOUR),ubsan)
+FLAVOUR_CFLAGS := -O1 -fsanitize=undefined -fno-sanitize-recover=all
+LDLIBS_MALLOC :=
+endif
+ifeq ($(FLAVOUR),tsan)
+FLAVOUR_CFLAGS := -O1 -fsanitize=thread
+LDLIBS_MALLOC :=
+endif
+
+CFLAGS_ALL = $(BASE_CFLAGS) $(FLAVOUR_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL = $(FLAVOUR_CFLAGS) $(LDFLAGS) -pthread
+
+# --- what is built from what ---------------------------------------------------------------------
+
+ROOMS    := base proto engine storage net client server loadgen ctl
+# A program's main is the file named after it; everything else of a room is in its library.
+MAINS    := server/tidegated.c loadgen/tidegate_load.c ctl/tidegatectl.c
+sources   = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
+objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+library   = $(BUILD)/lib/lib$(1).a
+
+PB       := $(BUILD)/obj/gen/tidegate.pb-c.o
+PB_H     := $(GEN)/tidegate/v1/tidegate.pb-c.h
+BINARIES := $(BUILD)/tidegated $(BUILD)/tidegate-load $(BUILD)/tidegatectl
+LIBS     := $(foreach room,$(ROOMS),$(call library,$(room)))
+
+LDLIBS_DAEMON := -luring -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
+LDLIBS_LOAD   := -luring -lprotobuf-c -lxxhash -ljansson -lm $(LDLIBS_MALLOC)
+LDLIBS_CTL    := -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
+LDLIBS_TEST   := -lcriterion -luring -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
+
+all: $(BINARIES) ## build the three programs
+
+$(PB_H) $(GEN)/tidegate/v1/tidegate.pb-c.c &: proto/tidegate/v1/tidegate.proto
+	@mkdir -p $(GEN)
+	protoc-c --proto_path=proto --c_out=$(GEN) $<
+
+$(PB): $(GEN)/tidegate/v1/tidegate.pb-c.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -w -c -o $@ $<
+
+$(BUILD)/obj/%.o: %.c | $(PB_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(WARN) -c -o $@ $<
+
+define room_library
+$(call library,$(1)): $(call objects,$(call sources,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call room_library,$(room))))
+
+link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+
+$(BUILD)/tidegated: $(BUILD)/obj/server/tidegated.o $(foreach r,server net engine storage proto base,$(call library,$(r))) $(PB)
+	$(link) $(LDLIBS_DAEMON)
+$(BUILD)/tidegate-load: $(BUILD)/obj/loadgen/tidegate_load.o $(foreach r,loadgen client proto base,$(call library,$(r))) $(PB)
+	$(link) $(LDLIBS_LOAD)
+$(BUILD)/tidegatectl: $(BUILD)/obj/ctl/tidegatectl.o $(foreach r,ctl client storage proto base,$(call library,$(r))) $(PB)
+	$(link) $(LDLIBS_CTL)
+
+# --- tests ---------------------------------------------------------------------------------------
+
+# Tests know where the binaries of their flavour are.
+$(BUILD)/obj/tests/%.o: CPPFLAGS += -DTG_BUILD='"$(BUILD)"'
+
+tests_of  = $(patsubst tests/$(1)/%.c,$(BUILD)/tests/$(1)/%,$(wildcard tests/$(1)/test_*.c))
+UNIT_TESTS        := $(call tests_of,unit)
+INTEGRATION_TESTS := $(call tests_of,integration)
+TESTLIB           := $(call objects,$(filter-out tests/lib/fault.c,$(wildcard tests/lib/*.c)))
+FAULT             := $(BUILD)/tests/fault.so
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(LIBS) $(PB)
+	@mkdir -p $(@D)
+	$(link) $(LDLIBS_TEST)
+
+# Preloaded into a daemon to make its system calls fail on demand.
+$(FAULT): tests/lib/fault.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
+
+# What must be there before anything can be built; then the goal in $(1), with all cores.
+prepared = scripts/deps.sh $(1) && $(MAKE) --no-print-directory -j$(shell nproc) $(2)
+
+deps: ## install what is missing to build and test (apt, with sudo when not root)
+	@scripts/deps.sh build test
+
+demo: ## play a seckill of 10,000 units with a crash in the middle, and prove it
+	@$(call prepared,build,all)
+	@scripts/demo.sh $(BUILD)
+
+check: ## build, then run the unit and the integration tests
+	@$(call prepared,build test,tests)
+	@scripts/run_tests.sh 300 $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+.PHONY: tests
+tests: $(BINARIES) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(FAULT)
+
+unit: ## the unit tests alone
+	@$(call prepared,build test,$(UNIT_TESTS))
+	@scripts/run_tests.sh 120 $(UNIT_TESTS)
+
+integration: ## the integration tests alone: real sockets, a real LMDB
+	@$(call prepared,build test,$(BINARIES) $(INTEGRATION_TESTS) $(FAULT))
+	@scripts/run_tests.sh 300 $(INTEGRATION_TESTS)
+
+kills: ## 50 SIGKILLs during a sale of 200,000 buyers, then the audit
+	@$(call prepared,build test,all $(BUILD)/tests/integration/kills)
+	@$(BUILD)/tests/integration/kills
+
+# LeakSanitizer does not fail a Criterion test by itself: any report file does.
+sanitized = rm -rf $(1) && mkdir -p $(1) && \
+	$(2)_OPTIONS=log_path=$(CURDIR)/$(1)/report:detect_leaks=1:exitcode=99 \
+	$(MAKE) --no-print-directory FLAVOUR=$(3) check && \
+	if ls $(1)/report* >/dev/null 2>&1; then cat $(1)/report*; exit 1; fi
+
+asan: ## all of check under AddressSanitizer and LeakSanitizer
+	@$(call sanitized,build/asan/reports,ASAN,asan)
+
+ubsan: ## all of check under UndefinedBehaviorSanitizer
+	@$(call sanitized,build/ubsan/reports,UBSAN,ubsan)
+
+tsan: ## the stress program: rings, gate, writer and watermark under ThreadSanitizer
+	@scripts/deps.sh build
+	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 build/tsan/tests/stress/stress
+
+$(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(LIBS) $(PB)
+	@mkdir -p $(@D)
+	$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+# --- figures -------------------------------------------------------------------------------------
+
+bench-peers: ## Tidegate and Redis side by side in one run (installs redis-server)
+	@scripts/deps.sh build peers && $(MAKE) --no-print-directory -j$(shell nproc) all
+	@bench/peers.sh $(BUILD)
+
+# --- the rest ------------------------------------------------------------------------------------
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+lint: ## formatting and cppcheck
+	@scripts/deps.sh build lint && $(MAKE) --no-print-directory $(PB_H)
+	clang-format --dry-run --Werror $(C_FILES)
+	cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr \
+		--suppress=missingIncludeSystem -I. -I$(GEN) $(ROOMS)
+
+format: ## clang-format over the tree
+	clang-format -i $(C_FILES)
+
+PREFIX ?= /usr/local
+# The client library as others link it: with what it stands on, in one archive.
+$(BUILD)/lib/libtidegate.a: $(foreach room,client proto base,$(call objects,$(call sources,$(room)))) $(PB)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+install: all $(BUILD)/lib/libtidegate.a ## install the programs, the client library and the contract under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/tidegate
+	install $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/lib/libtidegate.a $(DESTDIR)$(PREFIX)/lib
+	install -d $(DESTDIR)$(PREFIX)/include/tidegate/tidegate/v1
+	for room in base proto client; do install -d $(DESTDIR)$(PREFIX)/include/tidegate/$$room && \
+		install -m 644 $$room/*.h $(DESTDIR)$(PREFIX)/include/tidegate/$$room; done
+	install -m 644 $(PB_H) $(DESTDIR)$(PREFIX)/include/tidegate/tidegate/v1
+	cp -r proto/tidegate $(DESTDIR)$(PREFIX)/share/tidegate/
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@echo 'Tidegate $(VERSION). On a fresh machine: make demo, make check.'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@echo 'FLAVOUR=asan, ubsan or tsan with any build target builds that flavour in build/FLAVOUR.'
+
+.PRECIOUS: $(BUILD)/obj/%.o
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,38 @@
+#include "base/journal.h"
+
+#include "base/assert.h"
+
+void tg_journal_init(struct tg_journal *journal, struct tg_record *records)
+{
+    *journal = (struct tg_journal){.records = records};
+}
+
+uint32_t tg_journal_take(struct tg_journal *journal, uint32_t max, struct tg_span spans[2])
+{
+    /* pairs with the release in tg_journal_append */
+    uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
+    uint64_t count = tail - journal->taken;
+    tg_assert(count <= TG_JOURNAL_RECORDS);
+    if (count > max)
+        count = max;
+    if (count == 0)
+        return 0;
+
+    uint32_t first = (uint32_t)(journal->taken & (TG_JOURNAL_RECORDS - 1));
+    uint32_t run = TG_JOURNAL_RECORDS - first;
+    if (run > count)
+        run = (uint32_t)count;
+    spans[0] = (struct tg_span){.records = &journal->records[first], .count = run};
+    spans[1] = (struct tg_span){.records = journal->records, .count = (uint32_t)count - run};
+    journal->taken += count;
+    return spans[1].count ? 2 : 1;
+}
+
+int tg_journal_publish(struct tg_journal *journal)
+{
+    if (atomic_load_explicit(&journal->durable, memory_order_relaxed) == journal->taken)
+        return 0;
+    /* pairs with the acquire in tg_journal_completion */
+    atomic_store_explicit(&journal->durable, journal->taken, memory_order_release);
+    return 1;
+}

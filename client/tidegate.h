@@ -1,0 +1,123 @@
+/* libtidegate: a small C client for the native protocol.
+ *
+ * For backend services and tools: one connection, many requests in flight, answers in any order.
+ * A client belongs to one thread at a time; open one per thread. It never starts threads, never
+ * installs signal handlers, and its memory is bounded: one received frame, two frames to send and
+ * the window. For load generation see loadgen/, which speaks the wire by itself.
+ *
+ * Two ways to use it:
+ *   - tgc_call, tgc_place_order: send one request, wait for its answer;
+ *   - tgc_send + tgc_poll: send as many as the window holds, take the answers as they come.
+ *
+ * A connection is up or lost:
+ *
+ *   tgc_open -> UP --(closed, reset, broken protocol: TG_ERR_CLOSED, _SYSTEM, _PROTOCOL)--> LOST
+ *               ^                                                                             |
+ *               +------------------------- tgc_reconnect, tgc_place_order --------------------+
+ *
+ * When it is lost, the callbacks in flight are dropped and never run; what was asked by them may
+ * or may not have happened. Every fault names the server's address.
+ *
+ * Retries: tgc_place_order reconnects and sends again with the same request id until it has an
+ * answer or its time is over, so an order is never placed twice, however often the network fails.
+ * When time is over the outcome may be unknown: call again with the same request id.
+ */
+#ifndef TG_CLIENT_TIDEGATE_H
+#define TG_CLIENT_TIDEGATE_H
+
+#include "base/error.h"
+#include "base/order.h"
+#include "proto/verdict.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TGC_CONNECT_MS_DEFAULT 5000
+#define TGC_WINDOW_DEFAULT     1024
+#define TGC_WINDOW_MAX         65536
+
+struct tgc_client;
+
+struct tgc_options {
+    const char *server;  /* "host:port" or "[v6]:port"; borrowed for the call */
+    uint32_t connect_ms; /* for connecting, and for a peer that went silent; 0: 5,000 */
+    uint32_t window;     /* requests in flight at most, up to TGC_WINDOW_MAX; 0: 1,024 */
+};
+
+/* --- lifecycle --- */
+
+/* Connects (TCP_NODELAY). TG_ERR_TIMEOUT, TG_ERR_SYSTEM (refused, unreachable, not resolved),
+ * TG_ERR_INVALID or TG_ERR_NOMEM with the reason; *client is then NULL. Resolving a host name
+ * blocks for as long as the system's resolver does, beyond connect_ms if need be. */
+enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **client,
+                       struct tg_fault *fault);
+/* Closes the connection; requests in flight get no answer (durable ones stay durable). NULL is
+ * fine. Not from a callback. */
+void tgc_close(struct tgc_client *client);
+
+/* Drops the connection if there is one, with every callback in flight, and connects anew within
+ * `timeout_ms` (0, or above it: the connect_ms of tgc_open). Errors as tgc_open; the client then
+ * stays LOST. */
+enum tg_error tgc_reconnect(struct tgc_client *client, uint32_t timeout_ms, struct tg_fault *fault);
+
+/* False after the loss of the connection was reported, until tgc_reconnect. */
+bool tgc_is_connected(const struct tgc_client *client);
+
+/* --- many in flight --- */
+
+/* Called from tgc_poll, tgc_call and tgc_place_order, once for each answer. `response` is the
+ * client's, valid during the call; its kind is that of the request, or error. May call tgc_send on
+ * this client, and nothing else that waits or closes. */
+typedef void tgc_on_response(void *context, const Tidegate__V1__Response *response);
+
+/* Queues a request (its correlation_id is overwritten) and sends what the socket takes. Never
+ * waits; `request` may be freed on return. TG_ERR_FULL when the window is full or 1 MiB waits to
+ * be sent: poll first. TG_ERR_INVALID when it names no kind or is larger than its frame may be.
+ * TG_ERR_CLOSED when the connection is lost. A connection that breaks right now is reported by the
+ * next tgc_poll, after the answers that had already arrived. */
+enum tg_error tgc_send(struct tgc_client *client, Tidegate__V1__Request *request,
+                       tgc_on_response *on_response, void *context, struct tg_fault *fault);
+
+/* Sends and receives for at most `timeout_ms` (0: does not wait), until at least one answer was
+ * handed out; hands out all that came with it. TG_ERR_TIMEOUT when none came; the connection is
+ * then still up. TG_ERR_CLOSED, TG_ERR_SYSTEM or TG_ERR_PROTOCOL when it is lost. */
+enum tg_error tgc_poll(struct tgc_client *client, uint32_t timeout_ms, struct tg_fault *fault);
+
+/* Requests that wait for an answer, those of a tgc_call that timed out included. */
+uint32_t tgc_in_flight(const struct tgc_client *client);
+
+/* --- one at a time --- */
+
+/* Sends one request and waits for its answer; answers of others are handed out meanwhile. The
+ * response is the caller's: free it with tgc_response_free. TG_ERR_TIMEOUT when no answer came in
+ * time; it keeps its place in the window and is dropped when it comes. An ErrorResponse comes back
+ * as TG_ERR_PROTOCOL with its message (TG_ERR_CLOSED when the server says it is overloaded, for it
+ * then closes). Other errors as tgc_send and tgc_poll. */
+enum tg_error tgc_call(struct tgc_client *client, Tidegate__V1__Request *request,
+                       uint32_t timeout_ms, Tidegate__V1__Response **response,
+                       struct tg_fault *fault);
+void tgc_response_free(Tidegate__V1__Response *response);
+
+/* Places one order and waits for its verdict, reconnecting (with a growing, random back-off) and
+ * retrying with the same request id, also on BUSY after its hint, until `timeout_ms` is over.
+ * Other requests in flight are dropped when it has to reconnect.
+ *   TG_ERR_OK       `answer` is the verdict. BUSY only when time is over and every attempt was
+ *                   answered so: the order does not stand.
+ *   TG_ERR_TIMEOUT  an attempt went out and has no answer: the order may stand. Call again with
+ *                   the same request id.
+ *   TG_ERR_SYSTEM   the server was not reached at all: the order does not stand.
+ *   TG_ERR_PROTOCOL the server broke the protocol, or does not know orders: it may stand.
+ *   TG_ERR_FULL     the window had no room in all the time: the order does not stand.
+ *   TG_ERR_INVALID  `order` cannot be sent. */
+enum tg_error tgc_place_order(struct tgc_client *client, const struct tg_order *order,
+                              uint32_t timeout_ms, struct tg_answer *answer,
+                              struct tg_fault *fault);
+
+/* --- helpers --- */
+
+/* Splits "host:port" or "[v6]:port" into caller's buffers; the port is 1 to 65535. Resolves
+ * nothing. TG_ERR_INVALID when it is neither. */
+enum tg_error tgc_parse_address(const char *text, char host[256], char port[8],
+                                struct tg_fault *fault);
+
+#endif

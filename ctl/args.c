@@ -1,0 +1,260 @@
+#include "ctl/ctl.h"
+
+#include "ctl/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NEAREST_WORD_BYTES_MAX 32
+#define CANDIDATES_MAX         64
+
+/* --- numbers --- */
+
+bool ctl_uint_parse(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+    uint64_t value = 0;
+    if (!text[0])
+        return false;
+    for (const char *c = text; *c; c++) {
+        if (*c < '0' || *c > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*c - '0'), &value))
+            return false;
+    }
+    *number = value;
+    return value >= min && value <= max;
+}
+
+bool ctl_int_parse(const char *text, int64_t min, int64_t max, int64_t *number)
+{
+    uint64_t size;
+    bool negative = text[0] == '-';
+    if (text[0] == '-' || text[0] == '+')
+        text++;
+    if (!ctl_uint_parse(text, 0, INT64_MAX, &size))
+        return false;
+    *number = negative ? -(int64_t)size : (int64_t)size;
+    return *number >= min && *number <= max;
+}
+
+bool ctl_id_argument(const struct ctl *ctl, uint32_t index, const char *what, uint64_t *id)
+{
+    if (ctl_uint_parse(ctl->arguments[index], 1, UINT64_MAX, id))
+        return true;
+    ctl_misused(ctl, "%s \"%s\" must be a number from 1 on", what, ctl->arguments[index]);
+    return false;
+}
+
+bool ctl_uint_option(const struct ctl *ctl, const char *name, uint64_t min, uint64_t max,
+                     uint64_t *number)
+{
+    const char *text = ctl_option_value(ctl, name);
+    if (!text || ctl_uint_parse(text, min, max, number))
+        return true;
+    ctl_misused(ctl, "--%s \"%s\" must be a number, %" PRIu64 " to %" PRIu64, name, text, min, max);
+    return false;
+}
+
+/* --- words that were nearly right --- */
+
+/* Levenshtein's distance, for words of at most NEAREST_WORD_BYTES_MAX bytes. */
+static uint32_t distance(const char *a, const char *b)
+{
+    uint32_t row[NEAREST_WORD_BYTES_MAX + 1];
+    size_t b_bytes = strlen(b);
+    for (uint32_t j = 0; j <= b_bytes; j++)
+        row[j] = j;
+    for (uint32_t i = 1; a[i - 1]; i++) {
+        uint32_t diagonal = row[0];
+        row[0] = i;
+        for (uint32_t j = 1; j <= b_bytes; j++) {
+            uint32_t best = diagonal + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[b_bytes];
+}
+
+const char *ctl_nearest(const char *word, const char *const *candidates, uint32_t count)
+{
+    const char *nearest = NULL;
+    uint32_t distance_min = 4; /* three slips at most: beyond that it is another word */
+    if (strlen(word) > NEAREST_WORD_BYTES_MAX)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!candidates[i] || strlen(candidates[i]) > NEAREST_WORD_BYTES_MAX)
+            continue;
+        uint32_t d = distance(word, candidates[i]);
+        if (d < distance_min && d < strlen(word)) {
+            distance_min = d;
+            nearest = candidates[i];
+        }
+    }
+    return nearest;
+}
+
+static enum ctl_exit unknown_word(const struct ctl *ctl, const char *what, const char *word,
+                                  const char *const *candidates, uint32_t count)
+{
+    const char *nearest = ctl_nearest(word, candidates, count);
+    if (nearest)
+        return ctl_misused(ctl, "unknown %s \"%s\"; did you mean \"%s\"?", what, word, nearest);
+    return ctl_misused(ctl, "unknown %s \"%s\"", what, word);
+}
+
+/* --- words --- */
+
+/* The first word after which a command may follow, or the second of two. */
+static enum ctl_exit take_command_word(struct ctl *ctl, const char *word)
+{
+    const char *candidates[CANDIDATES_MAX];
+    uint32_t count = 0;
+    for (const struct ctl_command *command = ctl_commands; command->name; command++) {
+        bool fits_group = ctl->group ? command->group && strcmp(command->group, ctl->group) == 0
+                                     : command->group == NULL;
+        if (fits_group && strcmp(command->name, word) == 0) {
+            ctl->command = command;
+            return CTL_DONE;
+        }
+        if (!ctl->group && command->group && strcmp(command->group, word) == 0) {
+            ctl->group = command->group;
+            return CTL_DONE;
+        }
+        if (count < CANDIDATES_MAX)
+            candidates[count++] =
+                fits_group || ctl->group ? (fits_group ? command->name : NULL) : command->group;
+    }
+    if (!ctl->group && strcmp(word, "help") == 0) {
+        ctl->wants_help = true;
+        return CTL_DONE;
+    }
+    return unknown_word(ctl, ctl->group ? "subcommand" : "command", word, candidates, count);
+}
+
+static enum ctl_exit take_word(struct ctl *ctl, const char *word)
+{
+    if (!ctl->command)
+        return take_command_word(ctl, word);
+    if (ctl->argument_count == ctl->command->argument_count)
+        return ctl_misused(ctl, "\"%s\" is one argument too many", word);
+    ctl->arguments[ctl->argument_count++] = word;
+    return CTL_DONE;
+}
+
+/* --- options --- */
+
+static const struct ctl_option *find_option(const struct ctl_option *options, const char *name,
+                                            size_t name_bytes)
+{
+    for (; options->name; options++)
+        if (strlen(options->name) == name_bytes && memcmp(options->name, name, name_bytes) == 0)
+            return options;
+    return NULL;
+}
+
+static enum ctl_exit unknown_option(const struct ctl *ctl, const char *word)
+{
+    const char *candidates[CANDIDATES_MAX];
+    uint32_t count = 0;
+    for (const struct ctl_option *o = ctl_global_options; o->name; o++)
+        candidates[count++] = o->name;
+    for (const struct ctl_option *o = ctl->command ? ctl->command->options : NULL; o && o->name;
+         o++)
+        candidates[count++] = o->name;
+    return unknown_word(ctl, "option", word, candidates, count);
+}
+
+static enum ctl_exit set_global(struct ctl *ctl, const char *name, const char *value)
+{
+    int64_t timeout_ms;
+    if (strcmp(name, "help") == 0) {
+        ctl->wants_help = true;
+    } else if (strcmp(name, "version") == 0) {
+        ctl->wants_version = true;
+    } else if (strcmp(name, "json") == 0) {
+        ctl->json = true;
+    } else if (strcmp(name, "server") == 0) {
+        ctl->server = value;
+    } else {
+        if (!ctl_duration_parse(value, &timeout_ms) || timeout_ms < 1 || timeout_ms > INT32_MAX)
+            return ctl_misused(ctl, "--timeout \"%s\" must be a time such as 500ms, 5s or 1m",
+                               value);
+        ctl->timeout_ms = (uint32_t)timeout_ms;
+    }
+    return CTL_DONE;
+}
+
+static enum ctl_exit set_option(struct ctl *ctl, const struct ctl_option *option, const char *value)
+{
+    const char **place = &ctl->values[option - ctl->command->options];
+    if (*place)
+        return ctl_misused(ctl, "--%s stands twice", option->name);
+    *place = value;
+    return CTL_DONE;
+}
+
+/* "--name", "--name value" or "--name=value" at argv[*at]; *at moves to the last word used. */
+static enum ctl_exit take_option(struct ctl *ctl, int argc, char **argv, int *at)
+{
+    const char *name = argv[*at] + 2;
+    const char *equals = strchr(name, '=');
+    size_t name_bytes = equals ? (size_t)(equals - name) : strlen(name);
+    const char *value = equals ? equals + 1 : NULL;
+    const struct ctl_option *option = find_option(ctl_global_options, name, name_bytes);
+    bool global = option != NULL;
+    if (!option && ctl->command)
+        option = find_option(ctl->command->options, name, name_bytes);
+    if (!option)
+        return unknown_option(ctl, name);
+    if (!option->value && value)
+        return ctl_misused(ctl, "--%s takes no value", option->name);
+    if (option->value && !value) {
+        if (*at + 1 == argc)
+            return ctl_misused(ctl, "--%s needs a value: %s", option->name, option->value);
+        value = argv[++*at];
+    }
+    return global ? set_global(ctl, option->name, value)
+                  : set_option(ctl, option, value ? value : "");
+}
+
+enum ctl_exit ctl_args_read(struct ctl *ctl, int argc, char **argv)
+{
+    bool only_words = false;
+    *ctl = (struct ctl){.server = CTL_SERVER_DEFAULT, .timeout_ms = CTL_TIMEOUT_MS_DEFAULT};
+    for (int at = 1; at < argc; at++) {
+        const char *word = argv[at];
+        enum ctl_exit code = CTL_DONE;
+        if (only_words || word[0] != '-' || word[1] == '\0')
+            code = take_word(ctl, word);
+        else if (strcmp(word, "--") == 0)
+            only_words = true;
+        else if (strcmp(word, "-h") == 0)
+            ctl->wants_help = true;
+        else if (word[1] == '-')
+            code = take_option(ctl, argc, argv, &at);
+        else
+            code = ctl_misused(ctl, "unknown option \"%s\"; options begin with two dashes", word);
+        if (code)
+            return code;
+    }
+    if (ctl->wants_help || ctl->wants_version)
+        return CTL_DONE;
+    if (!ctl->command)
+        return ctl_misused(ctl, ctl->group ? "a subcommand is missing" : "a command is missing");
+    if (ctl->argument_count < ctl->command->argument_count)
+        return ctl_misused(ctl, "an argument is missing: %s", ctl->command->arguments);
+    return CTL_DONE;
+}
+
+const char *ctl_option_value(const struct ctl *ctl, const char *name)
+{
+    const struct ctl_option *option = find_option(ctl->command->options, name, strlen(name));
+    return option ? ctl->values[option - ctl->command->options] : NULL;
+}

@@ -1,0 +1,52 @@
+/* How many units of an item each user holds: what per-user limits are counted on.
+ *
+ * An open-addressing table of (user, item) -> units with linear probing, at most two thirds full,
+ * where removal shifts the cluster back (Knuth, TAOCP vol. 3, 6.4, algorithm R). Owned by one
+ * shard; no other thread looks. Only items with a limit have entries. Full is an answer.
+ */
+#ifndef TG_ENGINE_HOLDINGS_H
+#define TG_ENGINE_HOLDINGS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct eng_holding {
+    uint64_t user_id;
+    uint32_t item;
+    uint32_t units; /* 0: empty */
+};
+
+_Static_assert(sizeof(struct eng_holding) == 16, "four to a cache line");
+
+struct eng_holdings {
+    struct eng_holding *slots;
+    uint64_t mask;
+    uint32_t count;
+    uint32_t count_max;
+    uint64_t hash_seed;
+    uint64_t sweep_slot;
+};
+
+enum tg_error eng_holdings_create(struct eng_holdings *holdings, uint32_t count_max,
+                                  uint64_t hash_seed, struct tg_fault *fault);
+void eng_holdings_destroy(struct eng_holdings *holdings);
+
+/* Units that the user holds; 0 for none. */
+uint32_t eng_holdings_units(const struct eng_holdings *holdings, uint64_t user_id, uint32_t item);
+
+/* Adds units; false, and nothing done, when the table is full. */
+bool eng_holdings_add(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
+                      uint32_t units);
+
+/* Takes back units that were added. */
+void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
+                           uint32_t units);
+
+/* Drops the entries whose item is over, looking at up to `slots` slots from where the last sweep
+ * ended. Returns how many it dropped. */
+uint32_t eng_holdings_sweep(struct eng_holdings *holdings, bool (*over)(void *context, uint32_t item),
+                            void *context, uint32_t slots);
+
+#endif

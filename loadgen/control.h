@@ -1,0 +1,27 @@
+/* What a run needs of the server besides orders: its address, a sale, the sale's items.
+ *
+ * Blocking, over libtidegate; main thread, before the workers start. */
+#ifndef LG_CONTROL_H
+#define LG_CONTROL_H
+
+#include "base/error.h"
+#include "loadgen/plan.h"
+
+#include <sys/socket.h>
+
+#define LG_CONTROL_MS 10000u /* patience with one request */
+
+/* Resolves "host:port" and takes the first address that accepts a connection. */
+enum tg_error lg_control_resolve(const char *server, struct sockaddr_storage *address,
+                                 socklen_t *address_bytes, struct tg_fault *fault);
+
+/* Creates a sale with these items, open from now on for a week, and stores its id (made of time
+ * and seed, and of more time when that one exists) in settings->sale_id. */
+enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
+                                     const struct lg_item *items, struct tg_fault *fault);
+
+/* Reads the items of a sale that exists, in the order of its creation; malloc'ed, the caller's. */
+enum tg_error lg_control_load_sale(const char *server, uint64_t sale_id, struct lg_item **items,
+                                   uint32_t *count, struct tg_fault *fault);
+
+#endif

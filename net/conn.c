@@ -1,0 +1,362 @@
+#include "net/conn.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How long a connection that we finished may take to read our last words. */
+#define LINGER_NS (2 * 1000000000ll)
+
+/* The most that net_conn_room gives in one piece. */
+#define ROOM_BYTES_MAX 4096
+
+_Static_assert(ROOM_BYTES_MAX <= sizeof(((struct net_chunk *)0)->data), "a room fits a chunk");
+_Static_assert(TG_ANSWER_FRAME_BYTES_MAX <= ROOM_BYTES_MAX, "an answer fits a room");
+
+net_conn_ref net_conn_name(const struct net_conn *conn)
+{
+    return ((uint64_t)conn->generation << 32) | (conn->index + 1);
+}
+
+struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name)
+{
+    struct net_conn *conn = &loop->conns[(uint32_t)name - 1];
+    bool listens = conn->state == NET_CONN_OPEN || conn->state == NET_CONN_FINISHING;
+    return listens && conn->generation == name >> 32 ? conn : NULL;
+}
+
+/* --- opening and closing --- */
+
+/* Too many connections: one answer, without waiting for the socket to take it. */
+static void turn_away(struct net_loop *loop, int fd)
+{
+    static const char message[] = "too many connections: close some, or raise connections_max";
+    uint8_t frame[128];
+    Tidegate__V1__ErrorResponse error = TIDEGATE__V1__ERROR_RESPONSE__INIT;
+    error.code = TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED;
+    error.message = (char *)message;
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_ERROR;
+    response.error = &error;
+    size_t size = tg_frame_prefix(
+        frame, (uint32_t)protobuf_c_message_get_packed_size(&response.base));
+    size += protobuf_c_message_pack(&response.base, frame + size);
+    if (send(fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        errno = 0; /* it is turned away, with or without a word */
+    close(fd);
+    loop->stats.refused++;
+}
+
+void net_conn_open(struct net_loop *loop, int fd)
+{
+    if (loop->free_count == 0 || loop->draining) {
+        turn_away(loop, fd);
+        return;
+    }
+    struct net_conn *conn = &loop->conns[loop->free_conns[--loop->free_count]];
+    tg_assert(conn->state == NET_CONN_FREE && !conn->receive_armed && !conn->send_in_flight);
+    conn->fd = fd;
+    conn->state = NET_CONN_OPEN;
+    conn->paused = false;
+    conn->peer_closed = false;
+    conn->received_ns = loop->now_ns;
+    loop->stats.accepted++;
+    loop->stats.open++;
+    net_conn_update(loop, conn);
+}
+
+static void free_conn(struct net_loop *loop, struct net_conn *conn)
+{
+    close(conn->fd);
+    net_input_free(loop, conn);
+    net_chunk_queue_clear(&loop->chunks, &conn->sending);
+    net_chunk_queue_clear(&loop->chunks, &conn->waiting);
+    conn->output_bytes = 0;
+    conn->in_flight = 0;
+    conn->generation++;
+    conn->state = NET_CONN_FREE;
+    loop->free_conns[loop->free_count++] = conn->index;
+    loop->stats.open--;
+    loop->stats.closed++;
+}
+
+void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->state == NET_CONN_CLOSING || conn->state == NET_CONN_FREE)
+        return;
+    conn->state = NET_CONN_CLOSING;
+    /* Ends whatever the kernel still holds of the socket. */
+    shutdown(conn->fd, SHUT_RDWR);
+    net_conn_update(loop, conn);
+}
+
+void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->state != NET_CONN_OPEN)
+        return;
+    conn->state = NET_CONN_FINISHING;
+    net_conn_update(loop, conn);
+}
+
+/* --- the life of a connection: what each state asks for --- */
+
+static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
+{
+    const struct net_options *options = &loop->options;
+    bool over = conn->in_flight >= options->in_flight_max ||
+                conn->output_bytes >= options->output_bytes_max;
+    bool low = conn->in_flight <= options->in_flight_max / 2 &&
+               conn->output_bytes <= options->output_bytes_max / 2;
+    if (over)
+        conn->paused = true;
+    else if (low)
+        conn->paused = false;
+
+    if (conn->paused && conn->receive_armed && !conn->receive_cancelling)
+        net_loop_cancel_receive(loop, conn);
+    else if (!conn->paused && !conn->receive_armed)
+        net_loop_arm_receive(loop, conn);
+}
+
+static void finish_when_answered(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->in_flight > 0 || conn->output_bytes > 0)
+        return;
+    if (conn->peer_closed) {
+        net_conn_abort(loop, conn);
+        return;
+    }
+    shutdown(conn->fd, SHUT_WR);
+    conn->state = NET_CONN_LINGERING;
+    conn->progress_ns = loop->now_ns;
+    if (!conn->receive_armed)
+        net_loop_arm_receive(loop, conn);
+}
+
+void net_conn_update(struct net_loop *loop, struct net_conn *conn)
+{
+    switch ((enum net_conn_state)conn->state) {
+    case NET_CONN_FREE:
+        break;
+    case NET_CONN_OPEN:
+        pause_or_read(loop, conn);
+        break;
+    case NET_CONN_FINISHING:
+        finish_when_answered(loop, conn);
+        break;
+    case NET_CONN_LINGERING:
+        if (conn->peer_closed)
+            net_conn_abort(loop, conn);
+        else if (!conn->receive_armed)
+            net_loop_arm_receive(loop, conn);
+        break;
+    case NET_CONN_CLOSING:
+        if (!conn->receive_armed && !conn->send_in_flight && !conn->dirty)
+            free_conn(loop, conn);
+        break;
+    }
+}
+
+void net_conn_check_times(struct net_loop *loop, struct net_conn *conn)
+{
+    const struct net_options *options = &loop->options;
+    int64_t now = loop->now_ns;
+    bool late = false;
+    switch ((enum net_conn_state)conn->state) {
+    case NET_CONN_FREE:
+    case NET_CONN_CLOSING:
+        return;
+    case NET_CONN_OPEN:
+        late = (conn->in_flight == 0 && conn->output_bytes == 0 &&
+                now - conn->received_ns > options->idle_timeout_ns) ||
+               (conn->partial_bytes > 0 &&
+                now - conn->partial_since_ns > options->frame_timeout_ns);
+        break;
+    case NET_CONN_FINISHING:
+        break;
+    case NET_CONN_LINGERING:
+        late = now - conn->progress_ns > LINGER_NS;
+        break;
+    }
+    late = late || (conn->output_bytes > 0 && now - conn->progress_ns > options->write_timeout_ns);
+    if (!late)
+        return;
+    loop->stats.timeouts++;
+    net_conn_abort(loop, conn);
+}
+
+/* --- input --- */
+
+void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result, bool more)
+{
+    if (!more) {
+        conn->receive_armed = false;
+        conn->receive_cancelling = false;
+    }
+    if (result > 0)
+        conn->received_ns = loop->now_ns;
+    if (result == 0)
+        conn->peer_closed = true;
+    bool broken =
+        result < 0 && result != -ENOBUFS && result != -ECANCELED && result != -EINTR;
+    if (broken)
+        net_conn_abort(loop, conn);
+    else if (result == 0)
+        net_conn_finish(loop, conn);
+    net_conn_update(loop, conn);
+}
+
+void net_conn_begin(struct net_conn *conn, uint32_t count)
+{
+    conn->in_flight += count;
+}
+
+void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count)
+{
+    tg_assert(conn->in_flight >= count);
+    conn->in_flight -= count;
+    if (conn->paused || conn->state == NET_CONN_FINISHING)
+        net_conn_update(loop, conn);
+}
+
+/* --- output --- */
+
+static void mark_dirty(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->dirty)
+        return;
+    conn->dirty = true;
+    conn->dirty_next = loop->dirty;
+    loop->dirty = conn;
+}
+
+static struct net_chunk *chunk_with_room(struct net_loop *loop, struct net_conn *conn,
+                                         uint32_t bytes)
+{
+    struct net_chunk *chunk = conn->waiting.tail;
+    if (chunk && sizeof(chunk->data) - chunk->used >= bytes)
+        return chunk;
+    chunk = net_chunk_take(&loop->chunks);
+    if (!chunk) {
+        loop->stats.overflows++;
+        net_conn_abort(loop, conn);
+        return NULL;
+    }
+    net_chunk_queue_push(&conn->waiting, chunk);
+    return chunk;
+}
+
+uint8_t *net_conn_room(struct net_loop *loop, struct net_conn *conn, uint32_t bytes)
+{
+    tg_assert(bytes <= ROOM_BYTES_MAX);
+    if (conn->state != NET_CONN_OPEN && conn->state != NET_CONN_FINISHING)
+        return NULL;
+    struct net_chunk *chunk = chunk_with_room(loop, conn, bytes);
+    return chunk ? chunk->data + chunk->used : NULL;
+}
+
+void net_conn_filled(struct net_loop *loop, struct net_conn *conn, uint32_t bytes)
+{
+    struct net_chunk *chunk = conn->waiting.tail;
+    tg_assert(bytes <= sizeof(chunk->data) - chunk->used);
+    if (conn->output_bytes == 0)
+        conn->progress_ns = loop->now_ns;
+    chunk->used += bytes;
+    conn->output_bytes += bytes;
+    mark_dirty(loop, conn);
+}
+
+void net_conn_write(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes)
+{
+    const uint8_t *from = data;
+    while (bytes > 0) {
+        uint32_t piece = bytes < ROOM_BYTES_MAX ? (uint32_t)bytes : ROOM_BYTES_MAX;
+        uint8_t *room = net_conn_room(loop, conn, piece);
+        if (!room)
+            return;
+        memcpy(room, from, piece);
+        net_conn_filled(loop, conn, piece);
+        from += piece;
+        bytes -= piece;
+    }
+}
+
+void net_conn_error(struct net_loop *loop, struct net_conn *conn, uint64_t correlation_id,
+                    int error_code, const char *message)
+{
+    uint8_t *room = net_conn_room(loop, conn, ROOM_BYTES_MAX);
+    if (!room)
+        return;
+    Tidegate__V1__ErrorResponse error = TIDEGATE__V1__ERROR_RESPONSE__INIT;
+    error.code = (Tidegate__V1__ErrorCode)error_code;
+    error.message = (char *)message;
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    response.correlation_id = correlation_id;
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_ERROR;
+    response.error = &error;
+    size_t size = protobuf_c_message_get_packed_size(&response.base);
+    tg_assert(size <= ROOM_BYTES_MAX - TG_FRAME_PREFIX_BYTES_MAX);
+    size_t used = tg_frame_prefix(room, (uint32_t)size);
+    used += protobuf_c_message_pack(&response.base, room + used);
+    net_conn_filled(loop, conn, (uint32_t)used);
+}
+
+void net_conn_fail(struct net_loop *loop, struct net_conn *conn, uint64_t correlation_id,
+                   int error_code, const char *message)
+{
+    net_conn_error(loop, conn, correlation_id, error_code, message);
+    net_conn_finish(loop, conn);
+}
+
+void net_conn_flush(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->send_in_flight || conn->state == NET_CONN_CLOSING || conn->output_bytes == 0)
+        return;
+    if (!conn->sending.head) {
+        conn->sending = conn->waiting;
+        conn->waiting = (struct net_chunk_queue){0};
+    }
+    uint32_t pieces = 0;
+    for (struct net_chunk *chunk = conn->sending.head; chunk && pieces < NET_SEND_CHUNKS;
+         chunk = chunk->next)
+        conn->pieces[pieces++] = (struct iovec){.iov_base = chunk->data + chunk->sent,
+                                                .iov_len = chunk->used - chunk->sent};
+    net_loop_send(loop, conn, pieces);
+}
+
+/* Gives back the chunks that are out. */
+static void advance(struct net_loop *loop, struct net_conn *conn, uint32_t bytes)
+{
+    conn->output_bytes -= bytes;
+    while (bytes > 0) {
+        struct net_chunk *chunk = conn->sending.head;
+        uint32_t rest = chunk->used - chunk->sent;
+        uint32_t step = bytes < rest ? bytes : rest;
+        chunk->sent += step;
+        bytes -= step;
+        if (chunk->sent < chunk->used)
+            return;
+        conn->sending.head = chunk->next;
+        if (!chunk->next)
+            conn->sending.tail = NULL;
+        net_chunk_give(&loop->chunks, chunk);
+    }
+}
+
+void net_conn_sent(struct net_loop *loop, struct net_conn *conn, int result)
+{
+    conn->send_in_flight = false;
+    if (result > 0) {
+        advance(loop, conn, (uint32_t)result);
+        conn->progress_ns = loop->now_ns;
+    } else if (result != -EINTR && result != -EAGAIN) {
+        net_conn_abort(loop, conn);
+    }
+    if (conn->output_bytes > 0 && conn->state != NET_CONN_CLOSING)
+        mark_dirty(loop, conn);
+    if (conn->paused || conn->state != NET_CONN_OPEN)
+        net_conn_update(loop, conn);
+}

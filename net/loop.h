@@ -1,0 +1,125 @@
+/* The network front of one core thread: one io_uring, its listener, its connections.
+ *
+ * Bytes come in by multishot receive into a ring of provided buffers, are cut into frames where
+ * they lie, and each frame is handed to `on_frame`. Answers are written into output chunks and sent
+ * by at most one send per connection at a time, so everything that became ready meanwhile goes out
+ * together. One thread owns a loop and all in it; nothing here locks or waits but net_loop_wait.
+ *
+ * The life of a connection (net/conn.c moves it, and nothing else):
+ *
+ *   OPEN --- peer closed its side ------------------> FINISHING --- all answered and sent -+
+ *    |                                                                                     |
+ *    +------ bad frame, drain -----------------------> FINISHING                           v
+ *    |                                                     |       +---------------- LINGERING
+ *    +------ reset, write timeout, idle ----> CLOSING <----+-------+  (write side shut; reads and
+ *                                                |                     drops, so that the peer can
+ *                                                v                     read our last words)
+ *                                              FREE (when the kernel holds nothing of it)
+ *
+ * Bounds, each named in struct net_options or below: connections, frame size, time for one frame,
+ * idle time, requests in flight on a connection (then it is not read), output waiting (the same;
+ * a connection whose output does not move is closed). A pause takes effect within one receive
+ * batch, so a connection may overshoot its bounds by what one batch holds.
+ */
+#ifndef TG_NET_LOOP_H
+#define TG_NET_LOOP_H
+
+#include "base/error.h"
+#include "proto/codec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct net_options {
+    uint32_t connections_max;     /* on this core */
+    uint32_t in_flight_max;       /* orders unanswered on one connection before it is not read */
+    uint32_t output_bytes_max;    /* answers unsent on one connection before it is not read */
+    uint32_t output_chunks;       /* of NET_CHUNK_BYTES, for all connections together */
+    uint32_t partial_bytes_max;   /* unfinished frames of all connections together */
+    int64_t idle_timeout_ns;      /* nothing received and nothing in flight: closed */
+    int64_t frame_timeout_ns;     /* a frame that is not complete in this time: closed */
+    int64_t write_timeout_ns;     /* output that does not move in this time: closed */
+};
+
+struct net_loop;
+struct net_conn;
+
+/* A connection by value: stays valid as a name after the connection is gone. Never 0. */
+typedef uint64_t net_conn_ref;
+
+struct net_handler {
+    void *context;
+    /* A whole frame came; `body` is valid during the call. Answer with net_conn_write now or later.
+     * The frame counts as `in flight` only through net_conn_begin. */
+    void (*on_frame)(void *context, struct net_conn *conn, struct tg_bytes body);
+};
+
+struct net_stats {
+    uint64_t accepted;        /* connections */
+    uint64_t refused;         /* connections over the limit */
+    uint64_t closed;
+    uint64_t frames;
+    uint64_t bad_frames;
+    uint64_t timeouts;        /* connections closed for slowness or idleness */
+    uint64_t overflows;       /* connections closed for want of output memory */
+    uint32_t open;            /* connections now */
+};
+
+/* Builds the loop in the calling thread, which must be the one that runs it (SINGLE_ISSUER).
+ * `wake_fd` is an eventfd that ends net_loop_wait early; `listen_fd` stays the caller's.
+ * TG_ERR_UNSUPPORTED, naming the sysctl and seccomp, where io_uring is not allowed. */
+enum tg_error net_loop_create(const struct net_options *options, int listen_fd, int wake_fd,
+                              const struct net_handler *handler, struct net_loop **loop,
+                              struct tg_fault *fault);
+/* Closes what is open. */
+void net_loop_destroy(struct net_loop *loop);
+
+/* Probes io_uring without a loop: the start-up check of a program. */
+enum tg_error net_loop_supported(struct tg_fault *fault);
+
+/* Submits what is queued and waits until something completed, woken by the eventfd, or
+ * `timeout_ns` is over (0: does not wait). */
+void net_loop_wait(struct net_loop *loop, int64_t timeout_ns);
+
+/* Handles all that completed: accepts, frames, sent output, timeouts. `now_ns` is monotonic. */
+void net_loop_handle(struct net_loop *loop, int64_t now_ns);
+
+/* Queues a send for every connection with new output. Call once a turn, after all answers. */
+void net_loop_flush(struct net_loop *loop);
+
+/* Stops accepting and reading; what is in flight is still answered and sent. */
+void net_loop_drain(struct net_loop *loop);
+/* After net_loop_drain: every connection is gone. */
+bool net_loop_drained(const struct net_loop *loop);
+
+const struct net_stats *net_loop_stats(const struct net_loop *loop);
+
+/* --- connections --- */
+
+net_conn_ref net_conn_name(const struct net_conn *conn);
+/* The connection of that name, or NULL when it is gone. */
+struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name);
+
+/* `count` orders or requests of this connection will be answered later ... */
+void net_conn_begin(struct net_conn *conn, uint32_t count);
+/* ... and now are. */
+void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count);
+
+/* Room for `bytes` (at most 4,096) of output that lie together; fill it and call net_conn_filled
+ * with what was used. NULL when the output memory is used up: the connection closes, and its
+ * durable orders are found by retry. */
+uint8_t *net_conn_room(struct net_loop *loop, struct net_conn *conn, uint32_t bytes);
+void net_conn_filled(struct net_loop *loop, struct net_conn *conn, uint32_t bytes);
+
+/* Copies output of any size. */
+void net_conn_write(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes);
+
+/* One ErrorResponse, then the connection finishes. */
+void net_conn_fail(struct net_loop *loop, struct net_conn *conn, uint64_t correlation_id,
+                   int error_code, const char *message);
+
+/* One ErrorResponse; the connection stays. */
+void net_conn_error(struct net_loop *loop, struct net_conn *conn, uint64_t correlation_id,
+                    int error_code, const char *message);
+
+#endif

@@ -1,0 +1,66 @@
+/* What an operator can set, where each setting comes from, and its default.
+ *
+ * Defaults, then the INI file named by --config, then the command line; the last one wins. A key
+ * that nobody knows, or a value out of its range, is an error with the line and what it must be.
+ */
+#ifndef TG_SERVER_CONFIG_H
+#define TG_SERVER_CONFIG_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(section, name, default, smallest, largest, help): every number that can be set. */
+#define SRV_NUMBERS(X)                                                                             \
+    X(server, threads, 1, 1, 64, "core threads, each with one shard")                              \
+    X(server, connections_max, 16384, 1, 1000000, "connections on one core thread")                \
+    X(server, in_flight_max, 16384, 1, 1000000,                                                    \
+      "orders unanswered on one connection before it is not read")                                 \
+    X(server, output_bytes_max, 262144, 4096, 1073741824,                                          \
+      "answers unsent on one connection before it is not read")                                    \
+    X(server, output_memory_mib, 512, 1, 65536, "unsent answers of all connections of one core")   \
+    X(server, partial_memory_mib, 256, 2, 65536, "unfinished frames of all connections of a core") \
+    X(server, idle_timeout_s, 600, 1, 31536000, "a connection without traffic is closed")          \
+    X(server, frame_timeout_s, 30, 1, 86400, "a frame must be complete in this time")              \
+    X(server, write_timeout_s, 10, 1, 86400, "a reader that does not read is closed")              \
+    X(server, drain_timeout_s, 30, 1, 86400, "time to finish after SIGTERM")                       \
+    X(engine, sales_max, 16384, 1, 10000000, "sales, open and closed")                             \
+    X(engine, items_max, 1048576, 1, 100000000, "items of all sales")                              \
+    X(engine, orders_max, 33554432, 16, 1000000000,                                                \
+      "accepted orders remembered for retries, in all shards together")                            \
+    X(engine, holdings_max, 33554432, 16, 1000000000,                                              \
+      "(user, item) pairs counted for limits, in all shards together")                             \
+    X(engine, request_ttl_s, 86400, 1, 31536000, "how long an accepted request id is remembered")  \
+    X(storage, map_gib, 256, 1, 65536, "largest size of the database file")                        \
+    X(storage, map_mib, 0, 0, 1048576, "the same in MiB, for tests; 0: map_gib counts")            \
+    X(storage, free_mib_min, 64, 0, 1048576,                                                       \
+      "orders are refused as STORAGE_FULL when the filesystem has less free")
+
+struct srv_config {
+    char data_dir[4096];
+    char listen[280];
+    bool insecure; /* listen beyond loopback although nothing authenticates callers */
+#define SRV_NUMBER_FIELD(section, name, initial, low, high, help) uint64_t name;
+    SRV_NUMBERS(SRV_NUMBER_FIELD)
+#undef SRV_NUMBER_FIELD
+};
+
+/* Fills in the defaults. */
+void srv_config_init(struct srv_config *config);
+
+/* Reads an INI file over what is there. */
+enum tg_error srv_config_load(struct srv_config *config, const char *path, struct tg_fault *fault);
+
+/* Sets one key as the file would: section, name, text. */
+enum tg_error srv_config_set(struct srv_config *config, const char *section, const char *name,
+                             const char *value, struct tg_fault *fault);
+
+/* Whether the whole makes sense: a data directory is named, and so on. */
+enum tg_error srv_config_check(const struct srv_config *config, struct tg_fault *fault);
+
+/* Writes every key with its default, range and meaning: the reference in --help. */
+void srv_config_describe(void);
+
+#endif

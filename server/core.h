@@ -1,0 +1,150 @@
+/* A core thread: one network loop and one shard, and the rings to the other cores.
+ *
+ * A turn of the loop:
+ *
+ *   wait for the kernel -> frames: decode, decide or forward   (server/orders.c, control.c, reads.c)
+ *                       -> requests from other cores: decide
+ *                       -> replies from other cores: send
+ *                       -> completions of the journal: settle, answer
+ *                       -> wake whoever has work from us, queue the sends
+ *
+ * Each ordered pair of cores has two rings, one for requests and one for replies. Replies can always
+ * be taken without producing anything, so the rings cannot deadlock: a full request ring is BUSY, a
+ * full reply ring leaves completions in the journal until there is room.
+ */
+#ifndef TG_SERVER_CORE_H
+#define TG_SERVER_CORE_H
+
+#include "base/arena.h"
+#include "base/journal.h"
+#include "base/ring.h"
+#include "base/waker.h"
+#include "engine/shard.h"
+#include "net/loop.h"
+#include "storage/storage.h"
+
+#include <pthread.h>
+
+/* Batches (PlaceOrders) of one core that are not answered yet. */
+#define SRV_BATCHES_MAX 1024
+/* What one control request may unpack to, and one answer may pack to. */
+#define SRV_ARENA_BYTES   (16 * 1024 * 1024)
+#define SRV_SCRATCH_BYTES (TG_FRAME_BATCH_BYTES_MAX + 64)
+
+/* Where an answer goes. */
+struct srv_address {
+    net_conn_ref conn;
+    uint64_t correlation_id;
+    uint32_t batch;    /* 0: a single order or a control request; else the batch's number + 1 */
+    uint16_t position; /* of the order in its batch */
+    uint16_t core;     /* that owns the connection */
+};
+
+/* A batch that waits for its last answer. Owned by the core of its connection. */
+struct srv_batch {
+    net_conn_ref conn;
+    uint64_t correlation_id;
+    uint32_t count;
+    uint32_t unanswered;
+    uint32_t next_free;
+    struct tg_answer answers[TG_BATCH_ORDERS_MAX];
+};
+
+struct srv_control; /* server/control.h */
+
+/* core -> core: an order or a control request for an item that the other core owns. */
+struct srv_request {
+    struct srv_address address;
+    struct srv_control *control; /* or NULL: an order */
+    uint32_t item;
+    struct tg_order order; /* `external_id` is set again by the receiver, `sku` is not needed */
+    uint8_t external_id[TG_EXTERNAL_BYTES_MAX];
+};
+
+/* core -> core: the answer on its way back. */
+struct srv_reply {
+    struct srv_address address;
+    struct srv_control *control;
+    struct tg_answer answer;
+};
+
+/* Beside each journal slot: who waits for it. */
+struct srv_pending {
+    struct srv_address address;
+    struct srv_control *control;
+};
+
+/* Figures of one core; its thread writes. */
+struct srv_core_stats {
+    uint64_t verdicts[TG_VERDICT_COUNT];
+    uint64_t replayed;
+};
+
+struct srv_server;
+
+struct srv_core {
+    struct srv_server *server;
+    struct eng_shard *shard;
+    struct net_loop *net;
+    struct sto_reader *reader;
+    uint32_t core; /* its own number, and its shard's */
+    int listen_fd;
+    int64_t now_ms;      /* wall clock, never goes back */
+    int64_t now_mono_ns;
+    int64_t sweep_ns;
+    bool appended; /* the writer has work since the last wake */
+    uint64_t notify; /* bit per core: pushed to since the last wake */
+    struct srv_pending *pending; /* TG_JOURNAL_RECORDS of them */
+    struct srv_batch *batches;
+    uint32_t batch_free; /* number + 1 of the first free one */
+    uint32_t batch_high_water;
+    struct tg_arena arena;
+    uint8_t *scratch;
+    struct tg_order_row *rows; /* one page of orders */
+    struct srv_core_stats stats;
+    pthread_t thread;
+    _Atomic bool drained;
+    struct tg_journal journal;
+    struct tg_waker waker;
+    /* indexed by the other core */
+    struct tg_ring *requests_in; /* requests_in[i]: from core i to this one */
+    struct tg_ring *replies_in;
+};
+
+/* Takes the memory of a core; its thread later builds its network loop. */
+enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, uint32_t number,
+                            struct tg_fault *fault);
+
+/* The thread: `argument` is the core. Returns when drained. */
+void *srv_core_run(void *argument);
+
+/* --- server/orders.c --- */
+
+void srv_orders_place(struct srv_core *core, struct net_conn *conn,
+                      const struct tg_envelope *envelope);
+void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
+                            const struct tg_envelope *envelope);
+/* A forwarded order arrived; false when it cannot be taken now (the reply ring is full). */
+bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request);
+/* An answer reached the core of its connection. */
+void srv_orders_deliver(struct srv_core *core, const struct srv_address *address,
+                        const struct tg_answer *answer);
+
+/* --- server/message.c --- */
+
+/* Packs a response and queues it. */
+void srv_core_respond(struct srv_core *core, struct net_conn *conn,
+                      const Tidegate__V1__Response *response);
+
+/* --- server/core.c, for the other files of server/ --- */
+
+/* Publishes the reserved record with who waits for it. */
+void srv_core_append(struct srv_core *core, const struct srv_address *address,
+                     struct srv_control *control);
+/* The ring slot towards another core, or NULL when full; then srv_core_pushed_*. */
+struct srv_request *srv_core_request_slot(struct srv_core *core, uint32_t to);
+void srv_core_push_request(struct srv_core *core, uint32_t to);
+struct srv_reply *srv_core_reply_slot(struct srv_core *core, uint32_t to);
+void srv_core_push_reply(struct srv_core *core, uint32_t to);
+
+#endif

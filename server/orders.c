@@ -1,0 +1,280 @@
+/* The way of an order through a core: decode, route, decide or forward, answer. */
+#include "server/core.h"
+
+#include "base/assert.h"
+#include "server/server.h"
+
+#include <string.h>
+
+static struct tg_answer refusal(enum tg_verdict verdict, enum tg_field field)
+{
+    return (struct tg_answer){
+        .verdict = (uint8_t)verdict,
+        .field = (uint8_t)field,
+        .retry_after_ms = verdict == TG_BUSY ? TG_RETRY_AFTER_MS : 0,
+    };
+}
+
+/* --- deciding --- */
+
+/* Decides at the owner. True: `answer` is final. False: it comes with the journal. */
+static bool decide(struct srv_core *core, struct eng_item *item, const struct tg_order *order,
+                   const struct srv_address *address, struct tg_answer *answer)
+{
+    struct eng_decision decision;
+    struct tg_record *record = tg_journal_reserve(&core->journal);
+    eng_shard_place(core->shard, item, order, core->now_ms, record, &decision);
+    if (decision.verdict != TG_ACCEPTED) {
+        *answer = refusal(decision.verdict, decision.field);
+        return true;
+    }
+    if (decision.replayed) {
+        if (!decision.in_flight) {
+            *answer = eng_shard_answer(core->shard, decision.slot, decision.generation);
+            answer->replayed = 1;
+            return true;
+        }
+        if (!record) {
+            *answer = refusal(TG_BUSY, TG_FIELD_NONE);
+            return true;
+        }
+        record->kind = TG_RECORD_FENCE;
+        record->outcome = 0;
+        record->fence.slot = decision.slot;
+        record->fence.generation = decision.generation;
+    }
+    srv_core_append(core, address, NULL);
+    return false;
+}
+
+/* Hands the order to the core that owns the item. True: it could not, `answer` is final. */
+static bool forward(struct srv_core *core, const struct eng_item *item,
+                    const struct tg_order *order, const struct srv_address *address,
+                    struct tg_answer *answer)
+{
+    struct eng_decision decision;
+    if (eng_gate_refuses(core->shard->engine, item, order, core->now_ms, &decision)) {
+        *answer = refusal(decision.verdict, decision.field);
+        return true;
+    }
+    struct srv_request *request = srv_core_request_slot(core, item->shard);
+    if (!request) {
+        *answer = refusal(TG_BUSY, TG_FIELD_NONE);
+        return true;
+    }
+    request->address = *address;
+    request->control = NULL;
+    request->item = item->item;
+    request->order = *order;
+    if (order->external_bytes)
+        memcpy(request->external_id, order->external_id, order->external_bytes);
+    srv_core_push_request(core, item->shard);
+    return false;
+}
+
+/* Decodes and routes one order. True: `answer` is final. */
+static bool place(struct srv_core *core, struct tg_bytes message,
+                  const struct srv_address *address, struct tg_answer *answer)
+{
+    struct tg_order order;
+    enum tg_field field = TG_FIELD_NONE;
+    switch (tg_order_decode(message, &order, &field)) {
+    case TG_DECODE_OK:
+        break;
+    case TG_DECODE_MALFORMED:
+        *answer = refusal(TG_INVALID_ARGUMENT, TG_FIELD_ORDER);
+        return true;
+    case TG_DECODE_INVALID:
+        *answer = refusal(TG_INVALID_ARGUMENT, field);
+        return true;
+    }
+    const struct eng_catalog *catalog = &core->shard->engine->catalog;
+    struct eng_item *item = eng_catalog_item(catalog, order.sale_id, order.sku, order.sku_bytes);
+    if (!item) {
+        bool sale_known = eng_catalog_sale(catalog, order.sale_id) != NULL;
+        *answer = refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
+        return true;
+    }
+    if (item->shard == core->core)
+        return decide(core, item, &order, address, answer);
+    return forward(core, item, &order, address, answer);
+}
+
+bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
+{
+    struct srv_reply *reply = srv_core_reply_slot(core, request->address.core);
+    if (!reply)
+        return false;
+    request->order.external_id = request->external_id;
+    struct eng_item *item = &core->shard->engine->catalog.items[request->item];
+    struct tg_answer answer;
+    if (decide(core, item, &request->order, &request->address, &answer)) {
+        *reply = (struct srv_reply){.address = request->address, .answer = answer};
+        srv_core_push_reply(core, request->address.core);
+    }
+    return true;
+}
+
+/* --- answering --- */
+
+static void count(struct srv_core *core, const struct tg_answer *answer)
+{
+    core->stats.verdicts[answer->verdict]++;
+    core->stats.replayed += answer->replayed;
+}
+
+static void answer_single(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
+                          const struct tg_answer *answer)
+{
+    count(core, answer);
+    uint8_t *room = net_conn_room(core->net, conn, TG_ANSWER_FRAME_BYTES_MAX);
+    if (room)
+        net_conn_filled(core->net, conn,
+                        (uint32_t)tg_answer_frame(room, correlation_id, answer));
+}
+
+static void batch_free(struct srv_core *core, struct srv_batch *batch)
+{
+    batch->next_free = core->batch_free;
+    core->batch_free = (uint32_t)(batch - core->batches) + 1;
+}
+
+static struct srv_batch *batch_take(struct srv_core *core)
+{
+    if (core->batch_free != 0) {
+        struct srv_batch *batch = &core->batches[core->batch_free - 1];
+        core->batch_free = batch->next_free;
+        return batch;
+    }
+    if (core->batch_high_water == SRV_BATCHES_MAX)
+        return NULL;
+    return &core->batches[core->batch_high_water++];
+}
+
+/* Every order of the batch has its answer: sends them as one frame. */
+static void batch_answer(struct srv_core *core, struct srv_batch *batch, struct net_conn *conn)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        count(core, &batch->answers[i]);
+        size += tg_answers_element(core->scratch + size, &batch->answers[i]);
+    }
+    _Static_assert(TG_BATCH_ORDERS_MAX * TG_ANSWER_FRAME_BYTES_MAX <= SRV_SCRATCH_BYTES,
+                   "the answers of the largest batch fit");
+    if (conn) {
+        uint8_t head[TG_BATCH_HEAD_BYTES_MAX];
+        size_t head_size = tg_answers_head(head, batch->correlation_id, size);
+        net_conn_write(core->net, conn, head, head_size);
+        net_conn_write(core->net, conn, core->scratch, size);
+    }
+    batch_free(core, batch);
+}
+
+void srv_orders_deliver(struct srv_core *core, const struct srv_address *address,
+                        const struct tg_answer *answer)
+{
+    tg_assert(address->core == core->core);
+    struct net_conn *conn = net_conn_find(core->net, address->conn);
+    if (address->batch == 0) {
+        if (!conn) {
+            count(core, answer); /* the buyer has gone; the order stands */
+            return;
+        }
+        answer_single(core, conn, address->correlation_id, answer);
+        net_conn_end(core->net, conn, 1);
+        return;
+    }
+    struct srv_batch *batch = &core->batches[address->batch - 1];
+    tg_assert(batch->unanswered > 0);
+    batch->answers[address->position] = *answer;
+    if (--batch->unanswered > 0)
+        return;
+    uint32_t orders = batch->count;
+    batch_answer(core, batch, conn);
+    if (conn)
+        net_conn_end(core->net, conn, orders);
+}
+
+/* --- requests --- */
+
+void srv_orders_place(struct srv_core *core, struct net_conn *conn,
+                      const struct tg_envelope *envelope)
+{
+    struct srv_address address = {
+        .conn = net_conn_name(conn),
+        .correlation_id = envelope->correlation_id,
+        .core = (uint16_t)core->core,
+    };
+    struct tg_answer answer;
+    if (place(core, envelope->body, &address, &answer))
+        answer_single(core, conn, envelope->correlation_id, &answer);
+    else
+        net_conn_begin(conn, 1);
+}
+
+/* Counts the orders of a batch without reading them; false when the batch is no such message. */
+static bool count_orders(struct tg_bytes body, uint32_t *orders)
+{
+    struct tg_bytes order;
+    bool malformed = false;
+    *orders = 0;
+    while (tg_orders_next(&body, &order, &malformed))
+        (*orders)++;
+    return !malformed;
+}
+
+static void refuse_batch(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
+                         enum tg_verdict verdict, enum tg_field field)
+{
+    Tidegate__V1__PlaceOrdersResponse refused = TIDEGATE__V1__PLACE_ORDERS_RESPONSE__INIT;
+    refused.verdict = (Tidegate__V1__Verdict)verdict;
+    refused.field = (char *)tg_field_name(field);
+    refused.message = (char *)tg_field_advice(field);
+    refused.retry_after_ms = verdict == TG_BUSY ? TG_RETRY_AFTER_MS : 0;
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    response.correlation_id = correlation_id;
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDERS;
+    response.place_orders = &refused;
+    srv_core_respond(core, conn, &response);
+}
+
+void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
+                            const struct tg_envelope *envelope)
+{
+    uint32_t orders;
+    if (!count_orders(envelope->body, &orders)) {
+        net_conn_fail(core->net, conn, envelope->correlation_id,
+                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
+                      "the batch is no PlaceOrdersRequest");
+        return;
+    }
+    if (orders == 0 || orders > TG_BATCH_ORDERS_MAX) {
+        refuse_batch(core, conn, envelope->correlation_id, TG_INVALID_ARGUMENT, TG_FIELD_ORDERS);
+        return;
+    }
+    struct srv_batch *batch = batch_take(core);
+    if (!batch) {
+        refuse_batch(core, conn, envelope->correlation_id, TG_BUSY, TG_FIELD_NONE);
+        return;
+    }
+    batch->conn = net_conn_name(conn);
+    batch->correlation_id = envelope->correlation_id;
+    batch->count = orders;
+    batch->unanswered = orders;
+
+    struct srv_address address = {
+        .conn = batch->conn,
+        .correlation_id = batch->correlation_id,
+        .batch = (uint32_t)(batch - core->batches) + 1,
+        .core = (uint16_t)core->core,
+    };
+    struct tg_bytes body = envelope->body, order;
+    bool malformed = false;
+    for (; tg_orders_next(&body, &order, &malformed); address.position++)
+        if (place(core, order, &address, &batch->answers[address.position]))
+            batch->unanswered--;
+    if (batch->unanswered == 0)
+        batch_answer(core, batch, conn);
+    else
+        net_conn_begin(conn, orders);
+}

@@ -1,0 +1,25 @@
+/* What the threads of the daemon share: engine, storage, cores, writer. Built and torn down by
+ * server/tidegated.c; everything in it has one owner, named beside it. */
+#ifndef TG_SERVER_SERVER_H
+#define TG_SERVER_SERVER_H
+
+#include "net/listener.h"
+#include "server/config.h"
+#include "server/core.h"
+#include "server/writer.h"
+
+struct srv_server {
+    struct srv_config config;
+    struct net_address address;
+    struct eng_engine engine;
+    struct sto_env *storage;
+    struct srv_core *cores; /* config.threads of them */
+    struct srv_writer writer;
+    /* [from * threads + to], memory of the rings between cores */
+    struct tg_ring *requests;
+    struct tg_ring *replies;
+    _Atomic bool draining; /* main sets it: cores take no more, and finish */
+    _Atomic bool stopping; /* main sets it when every core has drained: cores return */
+};
+
+#endif

@@ -1,0 +1,381 @@
+/* tidegated: the daemon. Configuration, start, recovery, drain and stop; the work is in core.c and
+ * writer.c. */
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/server.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+static void print_help(void)
+{
+    printf("tidegated - decide, store and answer the orders of a flash sale\n\n"
+           "Usage: tidegated --data-dir DIR [OPTION]...\n\n"
+           "  --data-dir DIR      directory of the database; created when missing\n"
+           "  --listen HOST:PORT  address of the native protocol (default 127.0.0.1:7411);\n"
+           "                      port 0 picks a free one\n"
+           "  --threads N         core threads, each with one shard (default 1)\n"
+           "  --config FILE       INI file with any of the keys below\n"
+           "  --set SECTION.KEY=VALUE\n"
+           "                      set one key; may be given several times\n"
+           "  --insecure          listen beyond loopback although callers are not authenticated\n"
+           "  --help, --version\n\n"
+           "When it is ready it prints one line on stdout, 'tidegated ready on HOST:PORT ...'.\n"
+           "SIGTERM or SIGINT: stops accepting, answers what it has accepted, exits 0. A second\n"
+           "one exits at once.\n\n"
+           "Exit status: 0 drained; 1 could not start, or could not drain in time; 2 usage;\n"
+           "%d the outcome of a commit is unknown (the disk failed).\n\n"
+           "Keys of the configuration file, also for --set:\n",
+           SRV_EXIT_STORAGE_UNKNOWN);
+    srv_config_describe();
+}
+
+static enum tg_error set_pair(struct srv_config *config, const char *pair, struct tg_fault *fault)
+{
+    char section[64], name[64];
+    const char *equals = strchr(pair, '=');
+    if (!equals || sscanf(pair, "%63[^.=].%63[^=]", section, name) != 2)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "--set takes SECTION.KEY=VALUE, not '%.200s'", pair);
+    return srv_config_set(config, section, name, equals + 1, fault);
+}
+
+enum option_code {
+    OPTION_DATA_DIR = 256,
+    OPTION_LISTEN,
+    OPTION_THREADS,
+    OPTION_CONFIG,
+    OPTION_SET,
+    OPTION_INSECURE,
+    OPTION_HELP,
+    OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"data-dir", required_argument, NULL, OPTION_DATA_DIR},
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"config", required_argument, NULL, OPTION_CONFIG},
+    {"set", required_argument, NULL, OPTION_SET},
+    {"insecure", no_argument, NULL, OPTION_INSECURE},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static enum tg_error apply_option(struct srv_config *config, int option, struct tg_fault *fault)
+{
+    switch (option) {
+    case OPTION_DATA_DIR:
+        return srv_config_set(config, "storage", "data_dir", optarg, fault);
+    case OPTION_LISTEN:
+        return srv_config_set(config, "server", "listen", optarg, fault);
+    case OPTION_THREADS:
+        return srv_config_set(config, "server", "threads", optarg, fault);
+    case OPTION_SET:
+        return set_pair(config, optarg, fault);
+    case OPTION_INSECURE:
+        return srv_config_set(config, "server", "insecure", "true", fault);
+    case OPTION_HELP:
+        print_help();
+        exit(EXIT_SUCCESS);
+    case OPTION_VERSION:
+        printf("tidegated %s\n", TG_VERSION);
+        exit(EXIT_SUCCESS);
+    case OPTION_CONFIG: /* read first, so that the others win over it */
+        return TG_ERR_OK;
+    default: /* getopt has told what is wrong */
+        return tg_fault_set(fault, TG_ERR_INVALID, "see tidegated --help");
+    }
+}
+
+static enum tg_error read_options(struct srv_config *config, int argc, char **argv,
+                                  struct tg_fault *fault)
+{
+    srv_config_init(config);
+    enum tg_error error = TG_ERR_OK;
+    int option;
+    opterr = 0;
+    while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        if (option == OPTION_CONFIG)
+            error = srv_config_load(config, optarg, fault);
+    optind = 1;
+    opterr = 1;
+    while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        error = apply_option(config, option, fault);
+    if (error == TG_ERR_OK && optind < argc)
+        error = tg_fault_set(fault, TG_ERR_INVALID, "what is '%s'? see tidegated --help",
+                             argv[optind]);
+    return error == TG_ERR_OK ? srv_config_check(config, fault) : error;
+}
+
+/* --- start --- */
+
+static enum tg_error open_storage(struct srv_server *server, struct tg_fault *fault)
+{
+    const struct srv_config *config = &server->config;
+    struct sto_options options = {
+        .data_dir = config->data_dir,
+        .map_bytes = config->map_mib ? config->map_mib << 20 : config->map_gib << 30,
+        .free_bytes_min = config->free_mib_min << 20,
+        .items_max = (uint32_t)config->items_max,
+        .readers_max = (uint32_t)config->threads + 16, /* tools read beside the cores */
+    };
+    return sto_env_open(&options, &server->storage, fault);
+}
+
+static enum tg_error create_engine(struct srv_server *server, struct tg_fault *fault)
+{
+    const struct srv_config *config = &server->config;
+    struct eng_config engine = {
+        .shards = (uint32_t)config->threads,
+        .sales_max = (uint32_t)config->sales_max,
+        .items_max = (uint32_t)config->items_max,
+        .orders_max = (uint32_t)(config->orders_max / config->threads),
+        .holdings_max = (uint32_t)(config->holdings_max / config->threads),
+        .request_ttl_ms = (int64_t)config->request_ttl_s * 1000,
+    };
+    if (getrandom(&engine.hash_seed, sizeof(engine.hash_seed), 0) != sizeof(engine.hash_seed))
+        return tg_fault_set(fault, TG_ERR_SYSTEM, "getrandom gave no seed");
+    return eng_engine_create(&engine, &server->engine, fault);
+}
+
+struct recovering {
+    struct srv_server *server;
+    int64_t now_ms;
+};
+
+static bool on_sale(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
+                    struct tg_fault *fault)
+{
+    struct recovering *recovering = context;
+    return eng_catalog_restore(&recovering->server->engine.catalog, def, stocks, fault) ==
+           TG_ERR_OK;
+}
+
+static bool on_order(void *context, const struct tg_order_row *row, struct tg_fault *fault)
+{
+    struct recovering *recovering = context;
+    return eng_engine_restore_order(&recovering->server->engine, row, recovering->now_ms,
+                                    fault) == TG_ERR_OK;
+}
+
+static enum tg_error recover(struct srv_server *server, struct sto_recovery_stats *stats,
+                             struct tg_fault *fault)
+{
+    struct recovering recovering = {
+        .server = server,
+        .now_ms = tg_clock_wall_ns() / TG_NS_PER_MS,
+    };
+    struct sto_recovery recovery = {.context = &recovering, .sale = on_sale, .order = on_order};
+    enum tg_error error = sto_recover(server->storage, &recovery, stats, fault);
+    if (error != TG_ERR_OK)
+        return error;
+    double seconds = (double)stats->elapsed_ns / 1e9;
+    tg_log_info("recovered %" PRIu64 " orders, %" PRIu64 " items, %" PRIu64
+                " sales in %.3f s (%.0f orders/s); every promise holds; resident %zu MiB",
+                stats->orders, stats->items, stats->sales, seconds,
+                seconds > 0 ? (double)stats->orders / seconds : 0,
+                tg_mem_resident_bytes() >> 20);
+    return TG_ERR_OK;
+}
+
+static enum tg_error create_rings(struct srv_server *server, struct tg_fault *fault)
+{
+    size_t threads = server->config.threads;
+    server->requests = aligned_alloc(128, threads * threads * sizeof(struct tg_ring));
+    server->replies = aligned_alloc(128, threads * threads * sizeof(struct tg_ring));
+    if (!server->requests || !server->replies)
+        return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for rings");
+    for (size_t i = 0; i < threads * threads; i++) {
+        void *requests = tg_mem_map(TG_CORE_RING_MESSAGES * sizeof(struct srv_request));
+        void *replies = tg_mem_map(TG_CORE_RING_MESSAGES * sizeof(struct srv_reply));
+        if (!requests || !replies)
+            return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for rings");
+        tg_ring_init(&server->requests[i], requests, sizeof(struct srv_request),
+                     TG_CORE_RING_MESSAGES);
+        tg_ring_init(&server->replies[i], replies, sizeof(struct srv_reply),
+                     TG_CORE_RING_MESSAGES);
+    }
+    return TG_ERR_OK;
+}
+
+static enum tg_error create_cores(struct srv_server *server, struct tg_fault *fault)
+{
+    size_t threads = server->config.threads;
+    enum tg_error error = create_rings(server, fault);
+    server->cores = aligned_alloc(128, threads * sizeof(*server->cores));
+    if (error == TG_ERR_OK && !server->cores)
+        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %zu cores", threads);
+    if (error == TG_ERR_OK)
+        memset(server->cores, 0, threads * sizeof(*server->cores));
+    for (uint32_t i = 0; i < threads && error == TG_ERR_OK; i++) {
+        error = srv_core_init(&server->cores[i], server, i, fault);
+        if (error == TG_ERR_OK)
+            error = net_listen(&server->address, &server->cores[i].listen_fd, fault);
+    }
+    return error;
+}
+
+/* Every socket is a descriptor: asks for as many as the system allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static enum tg_error check_address(struct srv_server *server, struct tg_fault *fault)
+{
+    enum tg_error error = net_address_parse(server->config.listen, &server->address, fault);
+    if (error != TG_ERR_OK)
+        return error;
+    if (!server->config.insecure && !net_address_is_loopback(&server->address))
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "%s is not a loopback address and callers are not authenticated: "
+                            "anyone who reaches it can place orders and close sales. Say "
+                            "--insecure if the network keeps strangers out",
+                            server->config.listen);
+    return net_listen_check(&server->address, fault);
+}
+
+static enum tg_error start(struct srv_server *server, struct sto_recovery_stats *stats,
+                           struct tg_fault *fault)
+{
+    enum tg_error error;
+    if ((error = check_address(server, fault)) != TG_ERR_OK ||
+        (error = net_loop_supported(fault)) != TG_ERR_OK ||
+        (error = open_storage(server, fault)) != TG_ERR_OK ||
+        (error = create_engine(server, fault)) != TG_ERR_OK ||
+        (error = recover(server, stats, fault)) != TG_ERR_OK ||
+        (error = create_cores(server, fault)) != TG_ERR_OK)
+        return error;
+    server->writer.server = server;
+    return tg_waker_init(&server->writer.waker, fault);
+}
+
+static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument,
+                         const char *name)
+{
+    int code = pthread_create(thread, NULL, run, argument);
+    if (code != 0) {
+        tg_log_error("cannot start a thread: %s", strerror(code));
+        exit(EXIT_FAILURE);
+    }
+    pthread_setname_np(*thread, name);
+}
+
+/* --- stop --- */
+
+static bool all_drained(struct srv_server *server)
+{
+    for (uint64_t i = 0; i < server->config.threads; i++)
+        if (!atomic_load_explicit(&server->cores[i].drained, memory_order_acquire))
+            return false;
+    return true;
+}
+
+static void wake_cores(struct srv_server *server)
+{
+    for (uint64_t i = 0; i < server->config.threads; i++)
+        tg_waker_wake(&server->cores[i].waker);
+}
+
+/* Waits up to `timeout_ms` for a signal. */
+static bool signalled(int signal_fd, int timeout_ms)
+{
+    struct pollfd event = {.fd = signal_fd, .events = POLLIN};
+    struct signalfd_siginfo info;
+    return poll(&event, 1, timeout_ms) == 1 && read(signal_fd, &info, sizeof(info)) > 0;
+}
+
+/* Lets everything accepted be answered; false when a second signal or the timeout came first. */
+static bool drain(struct srv_server *server, int signal_fd)
+{
+    int64_t deadline_ns =
+        tg_clock_mono_ns() + (int64_t)server->config.drain_timeout_s * TG_NS_PER_S;
+    atomic_store_explicit(&server->draining, true, memory_order_release);
+    while (!all_drained(server)) {
+        wake_cores(server);
+        if (signalled(signal_fd, 5)) {
+            tg_log_warn("second signal: exiting at once");
+            return false;
+        }
+        if (tg_clock_mono_ns() > deadline_ns) {
+            tg_log_warn("not drained in %" PRIu64 " s: exiting", server->config.drain_timeout_s);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void stop(struct srv_server *server)
+{
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    wake_cores(server);
+    for (uint64_t i = 0; i < server->config.threads; i++)
+        pthread_join(server->cores[i].thread, NULL);
+    atomic_store_explicit(&server->writer.stopping, true, memory_order_release);
+    tg_waker_wake(&server->writer.waker);
+    pthread_join(server->writer.thread, NULL);
+    for (uint64_t i = 0; i < server->config.threads; i++)
+        sto_reader_close(server->cores[i].reader);
+    sto_env_close(server->storage);
+}
+
+int main(int argc, char **argv)
+{
+    static struct srv_server server;
+    struct tg_fault fault;
+    if (read_options(&server.config, argc, argv, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", fault.text);
+        return EXIT_USAGE;
+    }
+    /* Before any thread starts, so that all inherit the mask. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    raise_descriptor_limit();
+
+    struct sto_recovery_stats recovered;
+    if (signal_fd < 0 || start(&server, &recovered, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", signal_fd < 0 ? "signalfd failed" : fault.text);
+        return EXIT_FAILURE;
+    }
+    start_thread(&server.writer.thread, srv_writer_run, &server.writer, "writer");
+    for (uint32_t i = 0; i < server.config.threads; i++)
+        start_thread(&server.cores[i].thread, srv_core_run, &server.cores[i], "core");
+    printf("tidegated ready on %s%s%s:%u threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n",
+           strchr(server.address.host, ':') ? "[" : "", server.address.host,
+           strchr(server.address.host, ':') ? "]" : "", server.address.port,
+           server.config.threads, recovered.orders);
+    fflush(stdout);
+
+    while (!signalled(signal_fd, -1))
+        ;
+    tg_log_info("draining");
+    if (!drain(&server, signal_fd))
+        _exit(EXIT_FAILURE);
+    stop(&server);
+    tg_log_info("drained, all that was accepted is durable and answered");
+    return EXIT_SUCCESS;
+}

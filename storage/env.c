@@ -1,0 +1,392 @@
+/* Opening and closing: the directory, its lock, LMDB, the format record. */
+#include "storage/env.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "storage/rows.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Slots beside the daemon's readers: recovery, and tools that look on. */
+#define READERS_BESIDE 16
+
+enum tg_error sto_fault_lmdb(struct tg_fault *fault, int rc, const char *what)
+{
+    enum tg_error error = TG_ERR_IO;
+    if (rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT)
+        error = TG_ERR_FULL;
+    else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID)
+        error = TG_ERR_CORRUPT;
+    else if (rc == ENOMEM)
+        error = TG_ERR_NOMEM;
+    return tg_fault_set(fault, error, "%s: %s", what, mdb_strerror(rc));
+}
+
+bool sto_key_read(const MDB_val *value, void *key, size_t size)
+{
+    if (value->mv_size != size)
+        return false;
+    memcpy(key, value->mv_data, size);
+    return true;
+}
+
+int sto_table_walk(MDB_txn *txn, MDB_dbi table,
+                   bool (*visit)(void *context, const MDB_val *key, const MDB_val *value),
+                   void *context)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn, table, &cursor);
+    if (rc)
+        return rc;
+    MDB_val key, value;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+    while (rc == 0 && visit(context, &key, &value))
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables)
+{
+    const struct {
+        const char *name;
+        unsigned flags;
+        MDB_dbi *table;
+    } wanted[STO_TABLES] = {
+        {"meta", 0, &tables->meta},
+        {"sales", MDB_INTEGERKEY, &tables->sales},
+        {"items", MDB_INTEGERKEY, &tables->items},
+        {"stock", MDB_INTEGERKEY, &tables->stock},
+        {"orders", MDB_INTEGERKEY, &tables->orders},
+        {"adjustments", MDB_INTEGERKEY, &tables->adjustments},
+    };
+    for (int i = 0; i < STO_TABLES; i++) {
+        int rc = mdb_dbi_open(txn, wanted[i].name, wanted[i].flags | flags, wanted[i].table);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
+                               struct tg_fault *fault)
+{
+    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY};
+    MDB_val value;
+    int rc = mdb_get(txn, meta, &key, &value);
+    *present = rc != MDB_NOTFOUND;
+    if (rc == MDB_NOTFOUND)
+        return TG_ERR_OK;
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot read the format record");
+    uint32_t version;
+    const char *problem = sto_row_format_decode(value.mv_data, value.mv_size, &version);
+    if (problem)
+        return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record is damaged: %s", data_dir,
+                            problem);
+    if (version == 0)
+        return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record says version 0",
+                            data_dir);
+    if (version > STO_FORMAT_VERSION)
+        return tg_fault_set(fault, TG_ERR_VERSION,
+                            "%s was written in format version %u and this build knows version %u; "
+                            "upgrade Tidegate to open it",
+                            data_dir, version, STO_FORMAT_VERSION);
+    return TG_ERR_OK;
+}
+
+enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct tg_fault *fault)
+{
+    mdb_filehandle_t fd;
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int rc = mdb_env_get_fd(lmdb, &fd);
+    if (!rc)
+        rc = mdb_env_info(lmdb, &info);
+    if (!rc)
+        rc = mdb_env_stat(lmdb, &stat);
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot look at the database");
+    if (fstat(fd, &file))
+        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot look at %s/data.mdb",
+                                  data_dir);
+    uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+    if ((uint64_t)file.st_size < needed)
+        return tg_fault_set(fault, TG_ERR_CORRUPT,
+                            "%s/data.mdb was cut off: it has %llu bytes and needs %llu; restore a "
+                            "backup",
+                            data_dir, (unsigned long long)file.st_size, (unsigned long long)needed);
+    return TG_ERR_OK;
+}
+
+/* --- the directory and its lock --- */
+
+static enum tg_error directory_open(struct sto_env *env, struct tg_fault *fault)
+{
+    const char *data_dir = env->options.data_dir;
+    bool created = mkdir(data_dir, 0700) == 0;
+    if (!created && errno != EEXIST)
+        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot create the directory %s",
+                                  data_dir);
+    env->dir_fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (env->dir_fd < 0)
+        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot open the directory %s",
+                                  data_dir);
+    if (!created)
+        return TG_ERR_OK;
+    /* The new directory's name lives in its parent, and must outlast a power cut as its rows do. */
+    int parent_fd = openat(env->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = parent_fd >= 0 && fsync(parent_fd) == 0;
+    int code = errno;
+    if (parent_fd >= 0)
+        close(parent_fd);
+    if (!synced) {
+        close(env->dir_fd);
+        return tg_fault_set_errno(fault, TG_ERR_IO, code, "cannot sync the parent of %s", data_dir);
+    }
+    return TG_ERR_OK;
+}
+
+static enum tg_error lock_refused(const struct sto_env *env, struct tg_fault *fault)
+{
+    char pid[24] = "";
+    ssize_t got = pread(env->lock_fd, pid, sizeof(pid) - 1, 0);
+    pid[got > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+    return tg_fault_set(fault, TG_ERR_LOCKED,
+                        "the data directory %s is in use by process %s; stop that process, or give "
+                        "this one a directory of its own",
+                        env->options.data_dir, *pid ? pid : "(unknown)");
+}
+
+/* flock rather than fcntl: it dies with the process, and a second open in this one is refused. */
+static enum tg_error lock_take(struct sto_env *env, struct tg_fault *fault)
+{
+    env->lock_fd = openat(env->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (env->lock_fd < 0)
+        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot open %s/lock",
+                                  env->options.data_dir);
+    enum tg_error error;
+    if (flock(env->lock_fd, LOCK_EX | LOCK_NB)) {
+        error = errno == EWOULDBLOCK
+                    ? lock_refused(env, fault)
+                    : tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot lock %s/lock",
+                                         env->options.data_dir);
+        goto err_after_open;
+    }
+    char pid[24];
+    int bytes = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+    if (ftruncate(env->lock_fd, 0) || pwrite(env->lock_fd, pid, (size_t)bytes, 0) != bytes) {
+        error = tg_fault_set_errno(fault, TG_ERR_IO, errno, "cannot write %s/lock",
+                                   env->options.data_dir);
+        goto err_after_open;
+    }
+    return TG_ERR_OK;
+
+err_after_open:
+    close(env->lock_fd);
+    return error;
+}
+
+/* --- LMDB --- */
+
+/* Writes the format record of a new database; refuses tables that have lost theirs. */
+static enum tg_error format_settle(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
+{
+    bool present;
+    enum tg_error error =
+        sto_format_check(txn, env->tables.meta, env->options.data_dir, &present, fault);
+    if (error || present)
+        return error;
+    MDB_stat orders, sales;
+    int rc = mdb_stat(txn, env->tables.orders, &orders);
+    if (!rc)
+        rc = mdb_stat(txn, env->tables.sales, &sales);
+    if (!rc && (orders.ms_entries || sales.ms_entries))
+        return tg_fault_set(fault, TG_ERR_CORRUPT, "%s holds rows but no format record",
+                            env->options.data_dir);
+    uint8_t row[STO_FORMAT_ROW_BYTES];
+    sto_row_format_encode(row, STO_FORMAT_VERSION);
+    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY};
+    MDB_val value = {sizeof(row), row};
+    if (!rc)
+        rc = mdb_put(txn, env->tables.meta, &key, &value, 0);
+    return rc ? sto_fault_lmdb(fault, rc, "cannot write the format record") : TG_ERR_OK;
+}
+
+/* The version is looked at before any table is made, so that a newer database is left untouched. */
+static enum tg_error newer_refuse(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
+{
+    MDB_dbi meta;
+    bool present;
+    int rc = mdb_dbi_open(txn, "meta", 0, &meta);
+    if (rc == MDB_NOTFOUND)
+        return TG_ERR_OK;
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot open the table meta");
+    return sto_format_check(txn, meta, env->options.data_dir, &present, fault);
+}
+
+static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(env->lmdb, NULL, 0, &txn);
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot begin the first transaction");
+    enum tg_error error = newer_refuse(env, txn, fault);
+    if (error)
+        goto err_after_begin;
+    rc = sto_tables_open(txn, MDB_CREATE, &env->tables);
+    if (rc) {
+        error = sto_fault_lmdb(fault, rc, "cannot open the tables");
+        goto err_after_begin;
+    }
+    error = format_settle(env, txn, fault);
+    if (error)
+        goto err_after_begin;
+    MDB_stat sales, items, orders;
+    mdb_stat(txn, env->tables.sales, &sales);
+    mdb_stat(txn, env->tables.items, &items);
+    mdb_stat(txn, env->tables.orders, &orders);
+    env->ready = !sales.ms_entries && !items.ms_entries && !orders.ms_entries;
+    rc = mdb_txn_commit(txn);
+    return rc ? sto_fault_lmdb(fault, rc, "cannot commit the first transaction") : TG_ERR_OK;
+
+err_after_begin:
+    mdb_txn_abort(txn);
+    return error;
+}
+
+/* Readahead stays on (no MDB_NORDAHEAD): what reads cold pages here is recovery and verify, which
+ * run through the file once; the hot pages of the commit step are in memory anyway. */
+static enum tg_error lmdb_open(struct sto_env *env, struct tg_fault *fault)
+{
+    const char *data_dir = env->options.data_dir;
+    int rc = mdb_env_create(&env->lmdb);
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot create the LMDB environment");
+    rc = mdb_env_set_mapsize(env->lmdb, env->options.map_bytes);
+    if (!rc)
+        rc = mdb_env_set_maxdbs(env->lmdb, STO_TABLES);
+    if (!rc)
+        rc = mdb_env_set_maxreaders(env->lmdb, env->options.readers_max + READERS_BESIDE);
+    if (!rc)
+        rc = mdb_env_open(env->lmdb, data_dir, MDB_NOTLS, 0600);
+    enum tg_error error;
+    if (rc) {
+        char what[256];
+        snprintf(what, sizeof(what), "cannot open the database in %.200s", data_dir);
+        error = sto_fault_lmdb(fault, rc, what);
+        goto err_after_create;
+    }
+    error = sto_file_length_check(env->lmdb, data_dir, fault);
+    if (error)
+        goto err_after_create;
+    int dead;
+    mdb_reader_check(env->lmdb, &dead);
+    error = tables_settle(env, fault);
+    if (error)
+        goto err_after_create;
+    if (fsync(env->dir_fd)) {
+        error = tg_fault_set_errno(fault, TG_ERR_IO, errno, "cannot sync %s", data_dir);
+        goto err_after_create;
+    }
+    return TG_ERR_OK;
+
+err_after_create:
+    mdb_env_close(env->lmdb);
+    return error;
+}
+
+/* --- the whole --- */
+
+static enum tg_error options_check(const struct sto_options *options, struct tg_fault *fault)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (options->map_bytes == 0 || options->map_bytes % page)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "the map size of %llu bytes is not a multiple of the page size of %llu",
+                            (unsigned long long)options->map_bytes, (unsigned long long)page);
+    if (options->items_max == 0 || options->readers_max == 0)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "the largest numbers of items and of readers must not be 0");
+    if (strlen(options->data_dir) > 200)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "the path of the data directory is longer than 200 bytes");
+    return TG_ERR_OK;
+}
+
+static enum tg_error memory_take(struct sto_env *env, struct tg_fault *fault)
+{
+    uint32_t items_max = env->options.items_max;
+    env->items = tg_mem_map(items_max * sizeof(*env->items));
+    env->touched = tg_mem_map(items_max * sizeof(*env->touched));
+    env->touched_bits = tg_mem_map(sto_item_words(items_max) * sizeof(uint64_t));
+    if (env->items && env->touched && env->touched_bits)
+        return TG_ERR_OK;
+    return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the stock of %u items", items_max);
+}
+
+static void memory_release(struct sto_env *env)
+{
+    tg_mem_unmap(env->items, env->options.items_max * sizeof(*env->items));
+    tg_mem_unmap(env->touched, env->options.items_max * sizeof(*env->touched));
+    tg_mem_unmap(env->touched_bits, sto_item_words(env->options.items_max) * sizeof(uint64_t));
+    free((char *)env->options.data_dir);
+    free(env);
+}
+
+enum tg_error sto_env_open(const struct sto_options *options, struct sto_env **result,
+                           struct tg_fault *fault)
+{
+    enum tg_error error = options_check(options, fault);
+    if (error)
+        return error;
+    struct sto_env *env = calloc(1, sizeof(*env));
+    if (!env)
+        return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the storage environment");
+    env->options = *options;
+    env->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    env->options.data_dir = strdup(options->data_dir);
+    if (!env->options.data_dir) {
+        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the storage environment");
+        goto err_after_memory;
+    }
+    error = memory_take(env, fault);
+    if (error)
+        goto err_after_memory;
+    error = directory_open(env, fault);
+    if (error)
+        goto err_after_memory;
+    error = lock_take(env, fault);
+    if (error)
+        goto err_after_directory;
+    error = lmdb_open(env, fault);
+    if (error)
+        goto err_after_lock;
+    *result = env;
+    return TG_ERR_OK;
+
+err_after_lock:
+    close(env->lock_fd);
+err_after_directory:
+    close(env->dir_fd);
+err_after_memory:
+    memory_release(env);
+    return error;
+}
+
+void sto_env_close(struct sto_env *env)
+{
+    mdb_env_close(env->lmdb);
+    close(env->lock_fd);
+    close(env->dir_fd);
+    memory_release(env);
+}

@@ -1,0 +1,87 @@
+/* What the files of storage/ share: the environment behind struct sto_env, its tables, its shadow
+ * of the stock. Private to this room.
+ *
+ * Threads: the shadow and everything under "writer thread" belongs to the writer (before it
+ * starts, to recovery). LMDB handles are set at open and then only read.
+ *
+ * Always, between two calls: the shadow equals the durable stock rows.
+ */
+#ifndef TG_STORAGE_ENV_H
+#define TG_STORAGE_ENV_H
+
+#include "storage/storage.h"
+
+#include <lmdb.h>
+
+struct sto_tables {
+    MDB_dbi meta;
+    MDB_dbi sales;
+    MDB_dbi items;
+    MDB_dbi stock;
+    MDB_dbi orders;
+    MDB_dbi adjustments;
+};
+
+#define STO_TABLES 6
+
+/* One item in the shadow. */
+struct sto_item {
+    struct tg_stock stock;
+    bool known; /* it has rows */
+};
+
+/* The image of an item before the batch under way, to go back to. */
+struct sto_touched {
+    uint32_t item;
+    struct sto_item before;
+};
+
+struct sto_env {
+    /* set at open */
+    MDB_env *lmdb;
+    struct sto_tables tables;
+    struct sto_options options; /* data_dir is a copy of its own */
+    int dir_fd;
+    int lock_fd;
+    size_t page_bytes;
+
+    /* writer thread */
+    bool ready;                  /* the shadow is loaded: recovered, or nothing to recover */
+    struct sto_item *items;      /* options.items_max, by item number */
+    struct sto_touched *touched; /* options.items_max, the first touched_count are in use */
+    uint32_t touched_count;
+    uint64_t *touched_bits; /* a bit for each item number: it is in `touched` */
+    bool used;              /* recovered, or committed to: too late to recover */
+    uint64_t adjustment_last;
+    struct sto_commit_stats stats;
+};
+
+/* Opens the tables in `txn`; `flags` is MDB_CREATE or 0. 0 or LMDB's error. */
+int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables);
+
+/* Reads the format record; `present` says whether there is one. TG_ERR_VERSION for a newer one. */
+enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
+                               struct tg_fault *fault);
+
+/* LMDB has no page checksums; a file that was cut off would end the process with SIGBUS. */
+enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct tg_fault *fault);
+
+/* Fills `fault` with "<what>: <LMDB's text>" and returns the tg_error that fits `rc`. */
+enum tg_error sto_fault_lmdb(struct tg_fault *fault, int rc, const char *what);
+
+/* Calls `visit` with every row of a table in key order until it returns false. 0 or LMDB's error.
+ */
+int sto_table_walk(MDB_txn *txn, MDB_dbi table,
+                   bool (*visit)(void *context, const MDB_val *key, const MDB_val *value),
+                   void *context);
+
+/* Words of a bit set that has one bit for each item number. */
+static inline size_t sto_item_words(uint32_t items_max)
+{
+    return (items_max + 63ull) / 64;
+}
+
+/* Reads a key of exactly `size` bytes into `key`; false when it has another size. */
+bool sto_key_read(const MDB_val *value, void *key, size_t size);
+
+#endif

@@ -1,0 +1,175 @@
+/* Durable memory: LMDB tables, the group commit, recovery and the offline check.
+ *
+ * Threads: an open `struct sto_env` is shared. sto_commit belongs to the one writer thread.
+ * Readers (struct sto_reader) belong to the thread that opened them. Recovery runs before any
+ * other thread starts.
+ *
+ * Always: every committed transaction leaves promise 1 true for every item and holds an order row
+ * for every unit that is reserved or sold. LMDB's default sync stays on: sto_commit returns
+ * STO_DURABLE only after fdatasync of the pages and the O_DSYNC write of the meta page.
+ *
+ * Not here: decisions (engine/), threads and wake-ups (server/writer.c).
+ *
+ *   table         key                         value (little-endian, CRC-32C first; storage/rows.h)
+ *   meta          "format"                    version of the whole database
+ *   sales         sale number (u32)           id, kind, state, window, currency, name
+ *   items         item number (u32)           sale number, sku, prices, limits
+ *   stock         item number (u32)           struct tg_stock
+ *   orders        order id (u64, appended)    struct tg_order_row
+ *   adjustments   adjustment number (u64)     item, difference, time, reason
+ *
+ * An order id is (commit sequence << TG_PARTITION_BITS) | (item % TG_PARTITIONS): it grows with
+ * every order of every shard, so orders append, and it names the shard that owns it.
+ */
+#ifndef TG_STORAGE_STORAGE_H
+#define TG_STORAGE_STORAGE_H
+
+#include "base/error.h"
+#include "base/journal.h"
+#include "base/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STO_FORMAT_VERSION 1u
+
+/* Spans in one batch: two for each shard. */
+#define STO_BATCH_SPANS_MAX (2 * TG_SHARDS_MAX)
+
+struct sto_options {
+    const char *data_dir;    /* created when missing, mode 0700; at most 200 bytes */
+    uint64_t map_bytes;      /* size of the sparse map; a multiple of the page size */
+    uint64_t free_bytes_min; /* refuse batches when the filesystem has less than this free */
+    uint32_t items_max;      /* items the engine can hold; bounds item numbers */
+    uint32_t readers_max;    /* concurrent struct sto_reader */
+};
+
+struct sto_env;
+
+/* Opens or creates the database, takes the directory lock (TG_ERR_LOCKED when another process has
+ * it, naming its pid), and refuses a newer format (TG_ERR_VERSION) with a text that says so. A
+ * database that holds anything must go through sto_recover before the first sto_commit. One open
+ * of a database in a process, and none across fork: LMDB's rule. */
+enum tg_error sto_env_open(const struct sto_options *options, struct sto_env **env,
+                           struct tg_fault *fault);
+/* Closes it and releases the lock. No reader, no batch may be under way. */
+void sto_env_close(struct sto_env *env);
+
+/* --- the commit step (writer thread) --- */
+
+struct sto_batch {
+    struct tg_span spans[STO_BATCH_SPANS_MAX]; /* borrowed from the journals */
+    uint32_t span_count;
+};
+
+enum sto_result {
+    STO_DURABLE, /* every record is on the disk and has outcome and order_id filled in */
+    STO_REFUSED, /* the storage is full: nothing of the batch happened, outcomes say REFUSED */
+    STO_UNKNOWN, /* nobody knows: no answer may leave, the process must stop (promise 6) */
+};
+
+struct sto_commit_stats {
+    uint64_t commits;
+    uint64_t refused_batches;
+    uint64_t records;
+    uint64_t commit_ns_last; /* of the whole step, begin to durable */
+    uint64_t commit_ns_max;
+    uint64_t order_sequence; /* of the last durable order */
+};
+
+/* One batch in; durable, refused or unknown out. Order ids are assigned in span order. `fault` says
+ * what happened for REFUSED and UNKNOWN. A batch of fences only touches no disk.
+ *
+ * The engine promises, and this asserts: a sale's record comes before any record of its items (in
+ * this batch or an earlier one), its item numbers are below items_max and new, and no change leaves
+ * an item's books wrong or a field outside base/limits.h.
+ * REFUSED leaves every order number to be given again, and the next batch may well fit. After
+ * UNKNOWN outcomes are 0 and another call aborts. Cost, in batches of 4,000: 120 ns a record, 150
+ * ns for each item that the batch touches, and the sync. No allocation of its own. */
+enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
+                           struct tg_fault *fault);
+
+/* Figures of the commit step; writer thread. */
+const struct sto_commit_stats *sto_commit_stats(const struct sto_env *env);
+
+/* --- recovery (before the threads start) --- */
+
+/* What recovery hands to the engine, in this order: every sale (items inside, with their stock),
+ * then every order in the order of ids. A callback that returns false stops recovery with
+ * TG_ERR_FULL ("raise the limit ..."), its own words in `fault`. */
+struct sto_recovery {
+    void *context;
+    /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */
+    bool (*sale)(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
+                 struct tg_fault *fault);
+    bool (*order)(void *context, const struct tg_order_row *row, struct tg_fault *fault);
+};
+
+struct sto_recovery_stats {
+    uint64_t sales;
+    uint64_t items;
+    uint64_t orders;
+    uint64_t elapsed_ns;
+};
+
+/* Reads the whole database, checks every CRC, promise 1 for every item, and for every item that
+ * its reserved and sold units are exactly those of its orders, its restocked units those of its
+ * adjustments, and that sales, items and stock rows belong together. Items of a sale come sorted by
+ * number, with stock_units as they were at its creation. Once, before the first sto_commit. Cost:
+ * some 60 ns an order beside the callback. The first thing that does not hold stops it:
+ * TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`. */
+enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recovery,
+                          struct sto_recovery_stats *stats, struct tg_fault *fault);
+
+/* --- reads (any thread, one reader each; never wait for the writer) --- */
+
+struct sto_reader;
+
+enum tg_error sto_reader_open(struct sto_env *env, struct sto_reader **reader,
+                              struct tg_fault *fault);
+void sto_reader_close(struct sto_reader *reader);
+
+/* The durable order, TG_ERR_NOTFOUND, or TG_ERR_CORRUPT. */
+enum tg_error sto_read_order(struct sto_reader *reader, uint64_t order_id, struct tg_order_row *row,
+                             struct tg_fault *fault);
+
+/* Orders behind `after_order_id`: fills up to `max` rows with those whose item passes `wanted`
+ * (NULL: all), looks at no more than `scan_max` orders, and stores how many were filled, the last
+ * id looked at, and whether that was the end. */
+enum tg_error sto_read_orders(struct sto_reader *reader, uint64_t after_order_id,
+                              bool (*wanted)(void *context, uint32_t item), void *context,
+                              uint32_t max, uint32_t scan_max, struct tg_order_row *rows,
+                              uint32_t *filled, uint64_t *last_order_id, bool *end,
+                              struct tg_fault *fault);
+
+/* --- the offline check (tidegatectl verify) --- */
+
+struct sto_verify_report {
+    uint64_t sales;
+    uint64_t items;
+    uint64_t orders;
+    uint64_t adjustments;
+    uint64_t units_reserved;
+    uint64_t units_sold;
+    uint64_t crc_errors;         /* rows that are damaged */
+    uint64_t oversold_items;     /* items whose stock breaks promise 1 */
+    uint64_t mismatched_items;   /* stock rows that differ from the sum of their orders or
+                                    adjustments; sales, items and stock rows without each other */
+    uint64_t duplicate_requests; /* request ids that own two orders */
+    uint64_t limit_breaches;     /* users over an item's per-user limit */
+    uint64_t orphan_orders;      /* orders of an item that does not exist */
+    uint64_t elapsed_ns;
+};
+
+/* Opens the database of `data_dir` read-only on a snapshot (a daemon may be running on it, in
+ * another process; its file grows while the snapshot is held) and checks every promise over all of
+ * it. Takes 48 bytes of memory for each order. Goes on after a finding; `finding` (may be NULL)
+ * gets a line for each of the first hundred, `progress` (may be NULL) the orders read so far.
+ * Returns TG_ERR_OK when nothing is broken, TG_ERR_BROKEN when something is, else why it could not
+ * look (TG_ERR_NOTFOUND: no database). */
+enum tg_error sto_verify(const char *data_dir, void (*finding)(void *context, const char *line),
+                         void (*progress)(void *context, uint64_t orders), void *context,
+                         struct sto_verify_report *report, struct tg_fault *fault);
+
+#endif

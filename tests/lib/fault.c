@@ -1,0 +1,96 @@
+/* A disk that fails on command: an LD_PRELOAD library for tests.
+ *
+ * While the file named by TG_FAULT_FILE exists, the calls that its text names fail:
+ *
+ *   "<call> <error>"   call: sync (fdatasync, fsync)
+ *                            write (pwrite, pwritev)
+ *                            meta (pwrite of less than a page: LMDB's meta page)
+ *                      error: EIO or ENOSPC
+ *
+ * The file is looked at on every such call, so a fault begins and ends without a restart.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PAGE_BYTES 4096
+
+/* The error that `call` must fail with now, or 0. Keeps errno. */
+static int fault_of(const char *call)
+{
+    char rule[64] = "";
+    const char *path = getenv("TG_FAULT_FILE");
+    int before = errno;
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t got = fd >= 0 ? read(fd, rule, sizeof(rule) - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    errno = before;
+    if (got <= 0)
+        return 0;
+    size_t name = strlen(call);
+    if (strncmp(rule, call, name) != 0 || rule[name] != ' ')
+        return 0;
+    return strcmp(rule + name + 1, "ENOSPC") == 0 ? ENOSPC : EIO;
+}
+
+static bool fails(const char *call)
+{
+    int code = fault_of(call);
+    if (code != 0)
+        errno = code;
+    return code != 0;
+}
+
+static void *next(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+int fdatasync(int fd)
+{
+    static int (*real)(int);
+    if (!real)
+        *(void **)&real = next("fdatasync");
+    return fails("sync") ? -1 : real(fd);
+}
+
+int fsync(int fd)
+{
+    static int (*real)(int);
+    if (!real)
+        *(void **)&real = next("fsync");
+    return fails("sync") ? -1 : real(fd);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t bytes, off_t at)
+{
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+    if (!real)
+        *(void **)&real = next("pwrite");
+    return fails("write") || (bytes < PAGE_BYTES && fails("meta")) ? -1
+                                                                   : real(fd, data, bytes, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t at)
+{
+    static ssize_t (*real)(int, const struct iovec *, int, off_t);
+    if (!real)
+        *(void **)&real = next("pwritev");
+    return fails("write") ? -1 : real(fd, pieces, count, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t bytes, off_t at)
+{
+    return pwrite(fd, data, bytes, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off_t at)
+{
+    return pwritev(fd, pieces, count, at);
+}

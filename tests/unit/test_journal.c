@@ -1,0 +1,172 @@
+/* The journal, both parties polled by hand in one thread. */
+#include "base/journal.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+struct fixture {
+    struct tg_journal journal;
+    struct tg_record *records;
+};
+
+static struct fixture fixture_make(void)
+{
+    struct fixture f = {.records = calloc(TG_JOURNAL_RECORDS, sizeof(struct tg_record))};
+    cr_assert_not_null(f.records);
+    tg_journal_init(&f.journal, f.records);
+    return f;
+}
+
+/* Appends a record that carries `number`; false when the journal is full. */
+static bool append(struct fixture *f, uint64_t number)
+{
+    struct tg_record *record = tg_journal_reserve(&f->journal);
+    if (!record)
+        return false;
+    *record = (struct tg_record){.kind = TG_RECORD_ORDER, .order.user_id = number};
+    cr_assert_eq(tg_journal_append(&f->journal), number);
+    return true;
+}
+
+/* The writer's turn: takes up to `max`, answers each with its number, publishes. */
+static uint32_t write_batch(struct fixture *f, uint32_t max)
+{
+    struct tg_span spans[2];
+    uint32_t count = 0, used = tg_journal_take(&f->journal, max, spans);
+    for (uint32_t s = 0; s < used; s++) {
+        for (uint32_t i = 0; i < spans[s].count; i++) {
+            spans[s].records[i].outcome = TG_OUTCOME_DURABLE;
+            spans[s].records[i].order_id = spans[s].records[i].order.user_id + 1000;
+        }
+        count += spans[s].count;
+    }
+    cr_assert_eq(tg_journal_publish(&f->journal), count > 0);
+    return count;
+}
+
+/* The shard's turn: takes all completions, which must go on from `next`; returns what comes next.
+ */
+static uint64_t complete(struct fixture *f, uint64_t next)
+{
+    uint64_t sequence;
+    struct tg_record *record;
+    while ((record = tg_journal_completion(&f->journal, &sequence))) {
+        cr_assert_eq(sequence, next);
+        cr_assert_eq(record->order.user_id, next);
+        cr_assert_eq(record->order_id, next + 1000);
+        cr_assert_eq(record->outcome, TG_OUTCOME_DURABLE);
+        tg_journal_release(&f->journal);
+        next++;
+    }
+    return next;
+}
+
+Test(journal, an_empty_one_has_nothing_to_give)
+{
+    struct fixture f = fixture_make();
+    struct tg_span spans[2];
+    uint64_t sequence;
+    cr_assert_eq(tg_journal_take(&f.journal, 100, spans), 0);
+    cr_assert_eq(tg_journal_publish(&f.journal), 0);
+    cr_assert_null(tg_journal_completion(&f.journal, &sequence));
+    cr_assert_not(tg_journal_has_completions(&f.journal));
+    cr_assert_not(tg_journal_has_work(&f.journal));
+    cr_assert_eq(tg_journal_in_flight(&f.journal), 0);
+    free(f.records);
+}
+
+Test(journal, a_reserved_slot_is_not_seen_before_it_is_appended)
+{
+    struct fixture f = fixture_make();
+    struct tg_span spans[2];
+    cr_assert_not_null(tg_journal_reserve(&f.journal));
+    cr_assert_eq(tg_journal_take(&f.journal, 100, spans), 0);
+    cr_assert(append(&f, 0));
+    cr_assert(tg_journal_has_work(&f.journal));
+    cr_assert_eq(tg_journal_take(&f.journal, 100, spans), 1);
+    cr_assert_eq(spans[0].count, 1);
+    free(f.records);
+}
+
+Test(journal, nothing_completes_before_it_is_published)
+{
+    struct fixture f = fixture_make();
+    struct tg_span spans[2];
+    uint64_t sequence;
+    cr_assert(append(&f, 0));
+    cr_assert_eq(tg_journal_take(&f.journal, 100, spans), 1);
+    cr_assert_null(tg_journal_completion(&f.journal, &sequence));
+    cr_assert_eq(tg_journal_publish(&f.journal), 1);
+    cr_assert(tg_journal_has_completions(&f.journal));
+    cr_assert_not_null(tg_journal_completion(&f.journal, &sequence));
+    cr_assert_eq(tg_journal_in_flight(&f.journal), 1);
+    tg_journal_release(&f.journal);
+    cr_assert_eq(tg_journal_in_flight(&f.journal), 0);
+    free(f.records);
+}
+
+Test(journal, a_full_one_refuses_until_a_completion_is_released)
+{
+    struct fixture f = fixture_make();
+    for (uint64_t i = 0; i < TG_JOURNAL_RECORDS; i++)
+        cr_assert(append(&f, i));
+    cr_assert_eq(tg_journal_in_flight(&f.journal), TG_JOURNAL_RECORDS);
+    cr_assert_not(append(&f, TG_JOURNAL_RECORDS));
+    cr_assert_eq(write_batch(&f, 1), 1);
+    cr_assert_not(append(&f, TG_JOURNAL_RECORDS), "durable is not yet released");
+    cr_assert_eq(complete(&f, 0), 1);
+    cr_assert(append(&f, TG_JOURNAL_RECORDS));
+    cr_assert_not(append(&f, TG_JOURNAL_RECORDS + 1));
+    free(f.records);
+}
+
+Test(journal, a_batch_over_the_end_comes_as_two_spans)
+{
+    struct fixture f = fixture_make();
+    const uint64_t before_end = TG_JOURNAL_RECORDS - 3;
+    for (uint64_t i = 0; i < before_end; i++)
+        cr_assert(append(&f, i));
+    cr_assert_eq(write_batch(&f, UINT32_MAX), before_end);
+    cr_assert_eq(complete(&f, 0), before_end);
+    for (uint64_t i = before_end; i < before_end + 10; i++)
+        cr_assert(append(&f, i));
+    struct tg_span spans[2];
+    cr_assert_eq(tg_journal_take(&f.journal, 9, spans), 2);
+    cr_assert_eq(spans[0].records, f.records + before_end);
+    cr_assert_eq(spans[0].count, 3);
+    cr_assert_eq(spans[1].records, f.records);
+    cr_assert_eq(spans[1].count, 6);
+    cr_assert_eq(tg_journal_take(&f.journal, 9, spans), 1);
+    cr_assert_eq(spans[0].records, f.records + 6);
+    cr_assert_eq(spans[0].count, 1);
+    cr_assert_not(tg_journal_has_work(&f.journal));
+    free(f.records);
+}
+
+/* Three rounds of the ring in uneven steps, against plain counters. */
+Test(journal, completions_keep_the_order_over_many_wraps)
+{
+    struct fixture f = fixture_make();
+    uint64_t appended = 0, durable = 0, completed = 0, seed = 20261122;
+    while (completed < 3ull * TG_JOURNAL_RECORDS) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t step = (seed >> 33) % 5000;
+        switch ((seed >> 60) % 3) {
+        case 0:
+            for (uint64_t i = 0; i < step && append(&f, appended); i++)
+                appended++;
+            break;
+        case 1:
+            durable += write_batch(&f, (uint32_t)step);
+            break;
+        case 2:
+            completed = complete(&f, completed);
+            cr_assert_eq(completed, durable);
+            break;
+        }
+        cr_assert_eq(tg_journal_in_flight(&f.journal), appended - completed);
+        cr_assert(completed <= durable && durable <= appended);
+        cr_assert(appended <= completed + TG_JOURNAL_RECORDS);
+    }
+    free(f.records);
+}
