@@ -10,8 +10,10 @@
  *
  * Safety: both sides exchange the one word `asleep`, so one exchange comes first. If it is the
  * sleeper's, the waker reads 1 and writes the eventfd. If it is the waker's, the sleeper's exchange
- * reads what the waker's wrote (acquire from release), so its look for work sees the work. A stale
- * wake-up costs one empty turn of the loop.
+ * reads what the waker's wrote (acquire from release), so its look for work sees the work. Rising is
+ * an exchange as well: a plain store would stand between a second waker's exchange, which wrote no
+ * wake-up because the first one did, and the sleeper's next. A stale wake-up costs one empty turn of
+ * the loop.
  */
 #ifndef TG_BASE_WAKER_H
 #define TG_BASE_WAKER_H
@@ -40,7 +42,7 @@ static inline void tg_waker_doze(struct tg_waker *waker)
 /* Sleeper: awake again, by a wake-up or by itself. */
 static inline void tg_waker_rise(struct tg_waker *waker)
 {
-    atomic_store_explicit(&waker->asleep, 0, memory_order_relaxed);
+    atomic_exchange_explicit(&waker->asleep, 0, memory_order_acquire);
 }
 
 /* Sleeper without a loop of its own: waits until woken or `timeout_ms` is over. */

@@ -1,13 +1,15 @@
 /* How many units of an item each user holds: what per-user limits are counted on.
  *
- * An open-addressing table of (user, item) -> units with linear probing, at most two thirds full,
- * where removal shifts the cluster back (Knuth, TAOCP vol. 3, 6.4, algorithm R). Owned by one
- * shard; no other thread looks. Only items with a limit have entries. Full is an answer.
+ * A table of (user, item) -> units in segments that split as they fill (engine/directory.h). Inside
+ * a segment: linear probing, and removal shifts the cluster back (Knuth, TAOCP vol. 3, 6.4,
+ * algorithm R). Owned by one shard; no other thread looks. Only items with a limit have entries.
+ * Full is an answer.
  */
 #ifndef TG_ENGINE_HOLDINGS_H
 #define TG_ENGINE_HOLDINGS_H
 
 #include "base/error.h"
+#include "engine/directory.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,13 +22,16 @@ struct eng_holding {
 
 _Static_assert(sizeof(struct eng_holding) == 16, "four to a cache line");
 
+/* Slots in one segment: 32 KiB, split when two thirds are in use. */
+#define ENG_SEGMENT_HOLDINGS 2048
+
 struct eng_holdings {
-    struct eng_holding *slots;
-    uint64_t mask;
+    struct eng_holding *slots; /* ENG_SEGMENT_HOLDINGS for each segment of the directory */
+    struct eng_directory directory;
     uint32_t count;
     uint32_t count_max;
     uint64_t hash_seed;
-    uint64_t sweep_slot;
+    uint64_t sweep_slot; /* where the next sweep begins */
 };
 
 enum tg_error eng_holdings_create(struct eng_holdings *holdings, uint32_t count_max,

@@ -1,27 +1,32 @@
 /* The orders that a shard remembers, found by request id: what makes a retry safe.
  *
- * One dense array of order slots and one index of buckets over it, a bucket to a cache line. The
- * shard's thread is the one writer; any thread may look up, which is how the gate knows that a
- * request for a sold-out item is a retry of an accepted order, and how a shard knows that another
- * one has accepted the same id.
+ * One dense array of order slots and, over it, an index in segments that split as they fill
+ * (engine/directory.h). The shard's thread is the one writer; any thread may look up, which is how
+ * the gate knows that a request for a sold-out item is a retry of an accepted order, and how a shard
+ * knows that another one has accepted the same id. A segment is an array of buckets, one to a cache
+ * line:
  *
  *   bucket:  | word | word | word | word | word | word | word | passed |
- *   word:    | 32 bits of the id's hash | slot number + 1 |   0: free
+ *   word:    | 34 high bits of the id's hash | slot number + 1, 30 bits |     0: free
+ *              9: bucket in the segment, the low ones: directory
  *
  * An id lies in the bucket of its hash, or, when that is full, in the next that has room; each
  * bucket counts the ids that passed it by (after F14 of facebook/folly). A look-up ends at the
  * first bucket that nobody passed, and a removal frees its word at once: nothing wears out, however
- * often the table turns over. Slots and words never move: look-ups may run beside insertions and
- * removals. A word is stored after its slot is filled and after the counts of the buckets that it
- * passed.
+ * often the table turns over. Inside a segment words never move: look-ups may run beside insertions
+ * and removals. A word is stored after its slot is filled and after the counts of the buckets that it
+ * passed. When a segment splits, the fresh half is filled and published before anything is cleared
+ * in the old one, and a look-up that finds nothing makes sure that the directory still names the
+ * segment in which it looked.
  *
- * Full is an answer: eng_requests_insert returns false, and the order is refused as BUSY.
+ * Full is an answer: eng_requests_insert returns ENG_SLOT_NONE, and the order is refused as BUSY.
  */
 #ifndef TG_ENGINE_REQUESTS_H
 #define TG_ENGINE_REQUESTS_H
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "engine/directory.h"
 
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -53,13 +58,16 @@ struct eng_bucket {
 
 _Static_assert(sizeof(struct eng_bucket) == 64, "a look-up that misses costs one cache line");
 
+/* Buckets in one segment: 32 KiB. It splits when two thirds of its words are in use. */
+#define ENG_SEGMENT_BUCKETS 512
+
 struct eng_requests {
     /* written once */
     struct eng_order *orders;
-    struct eng_bucket *buckets; /* at most two thirds full */
-    uint32_t bucket_mask;
+    struct eng_bucket *buckets; /* ENG_SEGMENT_BUCKETS for each segment of the directory */
     uint32_t orders_max;
     uint64_t hash_seed;
+    struct eng_directory directory; /* of the segments; written when one splits */
     /* shard only, on a line that look-ups of other threads do not touch */
     alignas(64) uint32_t count; /* slots in use */
     uint32_t high_water;        /* slots ever used */
@@ -85,17 +93,11 @@ void eng_requests_destroy(struct eng_requests *requests);
  * moment may or may not be found, as if the lookup came just after or just before. */
 uint32_t eng_requests_find(const struct eng_requests *requests, const struct eng_request_key *key);
 
-/* Brings the bucket of a key into the cache ahead of its lookup. */
-static inline void eng_requests_prefetch(const struct eng_requests *requests,
-                                         const struct eng_request_key *key)
-{
-    __builtin_prefetch(&requests->buckets[key->hash & requests->bucket_mask]);
-}
-
 /* --- shard thread --- */
 
 /* Takes a free slot for an id that is not there; the caller fills the rest of it. ENG_SLOT_NONE
- * when all orders_max are in use. The id can be found by other threads on return. */
+ * when all orders_max are in use. The id can be found by other threads on return. Now and then a
+ * segment splits, which takes some tens of microseconds. */
 uint32_t eng_requests_insert(struct eng_requests *requests, const struct eng_request_key *key);
 
 /* Forgets the id in `slot` and frees the slot. */

@@ -114,7 +114,7 @@ void lg_conn_drop(struct lg_conn *conn)
     conn->state = LG_CONN_CLOSING;
 }
 
-uint64_t lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape)
+void lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape)
 {
     tg_assert(conn->state == LG_CONN_CLOSING && !lg_conn_pending(conn));
     close(conn->fd);
@@ -122,14 +122,11 @@ uint64_t lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape)
     conn->state = LG_CONN_DOWN;
     conn->in_bytes = conn->out_bytes = conn->out_sent = 0;
     conn->resend_first = conn->resend_count = 0;
-    uint64_t orders = 0;
     for (uint32_t slot = 0; slot < shape->frames; slot++) {
         for (uint32_t i = 0; i < conn->slot_orders[slot]; i++)
             conn->entries[slot * shape->batch + i].tag |= LG_ENTRY_RESENT;
-        orders += conn->slot_orders[slot];
         if (conn->slot_orders[slot])
             conn->resend[conn->resend_count++] = slot;
     }
     tg_assert(conn->resend_count + conn->free_count == shape->frames);
-    return orders;
 }

@@ -99,8 +99,8 @@ void lg_conn_send(struct lg_conn *conn, struct io_uring *ring);
 /* UP or CONNECTING: ends the connection; pending operations come back soon. */
 void lg_conn_drop(struct lg_conn *conn);
 /* CLOSING and nothing pending: closes the socket, becomes DOWN, queues the slots in flight for
- * resending and marks their entries. Returns the number of orders to resend. */
-uint64_t lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape);
+ * resending and marks their entries. */
+void lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape);
 
 static inline bool lg_conn_pending(const struct lg_conn *conn)
 {

@@ -16,6 +16,7 @@
 
 #include "base/order.h"
 #include "loadgen/plan.h"
+#include "proto/verdict.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -118,7 +119,7 @@ static inline bool lg_wire_answer(const uint8_t *p, const uint8_t *end, struct t
 {
     uint64_t value;
     memset(answer, 0, sizeof(*answer));
-    if (end - p < 2 || p[0] != 0x08 || p[1] >= 0x80)
+    if (end - p < 2 || p[0] != 0x08 || p[1] >= TG_VERDICT_COUNT)
         return false;
     answer->verdict = p[1];
     p += 2;

@@ -148,9 +148,10 @@ static uint32_t fill(struct lg_worker *w, struct lg_conn *c, uint32_t most)
         return 0;
     while (shape->out_room - c->out_bytes >= frame_room(shape)) {
         if (c->resend_count) {
-            encode(w, c, c->resend[c->resend_first]);
-            c->resend_first++;
+            uint32_t again = c->resend[c->resend_first++];
             c->resend_count--;
+            w->stats.resent += c->slot_orders[again];
+            encode(w, c, again);
             continue;
         }
         if (!c->free_count || frames == most)
@@ -241,7 +242,7 @@ static void close_if_idle(struct lg_worker *w, struct lg_conn *c)
 {
     if (c->state != LG_CONN_CLOSING || lg_conn_pending(c))
         return;
-    w->stats.resent += lg_conn_close(c, &w->shared->shape);
+    lg_conn_close(c, &w->shared->shape);
     c->retry_at_ns = w->now_ns + c->backoff_ns;
     c->backoff_ns = c->backoff_ns * 2 < BACKOFF_NS_MAX ? c->backoff_ns * 2 : BACKOFF_NS_MAX;
     int64_t patience_ns = w->phase == LG_PHASE_CONNECT ? CONNECT_NS : w->shared->reconnect_ns;

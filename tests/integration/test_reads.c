@@ -101,8 +101,8 @@ Test(reads, orders_are_listed_by_page_and_by_sale)
     open_scene(&scene, 100);
     sale_create(scene.client, 2, "B", 100, 0);
     for (uint64_t user = 0; user < 30; user++)
-        sale_assert_verdict(
-            sale_buy(scene.client, user % 3 ? 1 : 2, user % 3 ? "A" : "B", user, 1), TG_ACCEPTED);
+        sale_assert_verdict(sale_buy(scene.client, user % 3 ? 1 : 2, user % 3 ? "A" : "B", user, 1),
+                            TG_ACCEPTED);
     cr_assert_eq(sale_list(scene.client, 0, NULL, NULL), 30);
     cr_assert_eq(sale_list(scene.client, 1, NULL, NULL), 20);
     cr_assert_eq(sale_list(scene.client, 2, NULL, NULL), 10);

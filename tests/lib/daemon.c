@@ -193,9 +193,9 @@ static bool read_ready(struct daemon *daemon, int fd)
     }
     line[used] = '\0';
     unsigned port;
-    int fields = sscanf(line,
-                        "tidegated ready on 127.0.0.1:%u threads=%*u recovered_orders=%" SCNu64,
-                        &port, &daemon->recovered_orders);
+    int fields =
+        sscanf(line, "tidegated ready on 127.0.0.1:%u threads=%*u recovered_orders=%" SCNu64, &port,
+               &daemon->recovered_orders);
     cr_assert_eq(fields, 2, "no ready line: %s", line);
     daemon->port = (uint16_t)port;
     snprintf(daemon->address, sizeof(daemon->address), "127.0.0.1:%u", port);

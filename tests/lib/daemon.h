@@ -17,20 +17,20 @@
 
 #define DAEMON_ARGS_MAX 40
 /* For what must happen: never waited for unless a promise is broken. */
-#define DAEMON_WAIT_MS 60000
+#define DAEMON_WAIT_MS  60000
 
 struct daemon {
     /* may be set before daemon_start */
-    char data_dir[192];    /* "": `root`/data */
-    bool with_faults;      /* runs under tests/lib/fault.c */
+    char data_dir[192]; /* "": `root`/data */
+    bool with_faults;   /* runs under tests/lib/fault.c */
     /* the rest is the harness's */
-    pid_t pid;             /* 0: not running */
+    pid_t pid; /* 0: not running */
     uint16_t port;
     uint64_t recovered_orders;
-    char address[32];      /* "127.0.0.1:port" */
-    char root[96];         /* everything of this daemon lies below */
-    char log_path[160];    /* its stderr, of all its lives */
-    char fault_path[160];  /* the control file of fault.c */
+    char address[32];     /* "127.0.0.1:port" */
+    char root[96];        /* everything of this daemon lies below */
+    char log_path[160];   /* its stderr, of all its lives */
+    char fault_path[160]; /* the control file of fault.c */
     char *args[DAEMON_ARGS_MAX];
     int arg_count;
 };

@@ -73,8 +73,7 @@ ssize_t pwrite(int fd, const void *data, size_t bytes, off_t at)
     static ssize_t (*real)(int, const void *, size_t, off_t);
     if (!real)
         *(void **)&real = next("pwrite");
-    return fails("write") || (bytes < PAGE_BYTES && fails("meta")) ? -1
-                                                                   : real(fd, data, bytes, at);
+    return fails("write") || (bytes < PAGE_BYTES && fails("meta")) ? -1 : real(fd, data, bytes, at);
 }
 
 ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t at)

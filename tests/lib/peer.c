@@ -108,8 +108,7 @@ Tidegate__V1__Response *peer_response(struct peer *peer)
         if (!receive(peer))
             return NULL;
     cr_assert_eq(frame, TG_FRAME_WHOLE, "the server sent no frame");
-    Tidegate__V1__Response *response =
-        tidegate__v1__response__unpack(NULL, body.size, body.data);
+    Tidegate__V1__Response *response = tidegate__v1__response__unpack(NULL, body.size, body.data);
     cr_assert(response, "the server sent no Response");
     peer->used -= used;
     memmove(peer->input, peer->input + used, peer->used);

@@ -214,8 +214,8 @@ Tidegate__V1__PlaceOrderRequest sale_order_message(const struct tg_order *order)
     message.quantity = order->quantity;
     message.unit_price_minor = order->unit_price_minor;
     message.channel = order->channel;
-    message.external_id = (ProtobufCBinaryData){
-        .len = order->external_bytes, .data = (uint8_t *)(uintptr_t)order->external_id};
+    message.external_id = (ProtobufCBinaryData){.len = order->external_bytes,
+                                                .data = (uint8_t *)(uintptr_t)order->external_id};
     return message;
 }
 
@@ -299,9 +299,11 @@ struct tg_stock sale_stock(struct tgc_client *client, uint64_t sale_id, const ch
         .restocked_units = status->restocked_units,
     };
     tgc_response_free(response);
-    cr_assert(tg_stock_holds(&stock), "initial %u + restocked %lld, available %u, reserved %u, "
-              "sold %u", stock.initial_units, (long long)stock.restocked_units,
-              stock.available_units, stock.reserved_units, stock.sold_units);
+    cr_assert(tg_stock_holds(&stock),
+              "initial %u + restocked %lld, available %u, reserved %u, "
+              "sold %u",
+              stock.initial_units, (long long)stock.restocked_units, stock.available_units,
+              stock.reserved_units, stock.sold_units);
     return stock;
 }
 

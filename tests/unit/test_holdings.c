@@ -71,7 +71,7 @@ Test(holdings, the_sweep_drops_what_is_over_and_comes_around)
     for (uint32_t item = 0; item < 40; item++)
         cr_assert(eng_holdings_add(&holdings, 5, item, item + 1));
     uint32_t asked = 0, dropped = 0;
-    for (int step = 0; step < 40; step++)
+    for (int step = 0; step < ENG_SEGMENT_HOLDINGS / 4; step++)
         dropped += eng_holdings_sweep(&holdings, is_odd, &asked, 4);
     cr_assert_eq(dropped, 20);
     for (uint32_t item = 0; item < 40; item++)
@@ -81,8 +81,8 @@ Test(holdings, the_sweep_drops_what_is_over_and_comes_around)
 
 /* --- against the model --- */
 
-#define USERS 8
-#define ITEMS 8
+#define USERS 64
+#define ITEMS 64
 
 struct model {
     uint32_t units[USERS][ITEMS];
@@ -114,14 +114,15 @@ static void fuzz(uint32_t count_max, uint64_t seed)
     struct model model = {.count = 0};
     struct tg_rng rng;
     tg_rng_init(&rng, seed);
-    for (int step = 0; step < 5000; step++) {
+    for (int step = 0; step < 200000; step++) {
         uint64_t user = tg_rng_below(&rng, USERS);
         uint32_t item = (uint32_t)tg_rng_below(&rng, ITEMS), asked = 0;
         uint32_t *held = &model.units[user][item];
         uint32_t units = 1 + (uint32_t)tg_rng_below(&rng, 4);
-        if (tg_rng_below(&rng, 500) == 0) {
+        if (tg_rng_below(&rng, 20000) == 0) {
             /* Twice the slots: dropping one can pull another over the table's edge. */
-            eng_holdings_sweep(&holdings, is_odd, &asked, 2 * (uint32_t)(holdings.mask + 1));
+            eng_holdings_sweep(&holdings, is_odd, &asked,
+                               2 * holdings.directory.segment_count * ENG_SEGMENT_HOLDINGS);
             model_sweep(&model);
         } else if (*held && tg_rng_below(&rng, 2)) {
             units = units < *held ? units : *held;
@@ -135,14 +136,37 @@ static void fuzz(uint32_t count_max, uint64_t seed)
             model.count += fits && *held == 0;
             *held += fits ? units : 0;
         }
-        compare(&holdings, &model, seed, step);
+        if (step % 2000 == 0)
+            compare(&holdings, &model, seed, step);
     }
+    compare(&holdings, &model, seed, -1);
     eng_holdings_destroy(&holdings);
 }
 
 Test(holdings, agrees_with_a_naive_table_whatever_comes_and_goes)
 {
-    static const uint32_t sizes[] = {1, 2, 5, 10, 21, 32, 42, 60};
+    static const uint32_t sizes[] = {1, 60, 1000, 1360, 2000, 3000};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         fuzz(sizes[i], SEED + i);
+}
+
+/* The table grows by splitting: every entry must be found in the half where it went. */
+Test(holdings, every_entry_is_found_however_often_the_table_has_split)
+{
+    enum {
+        COUNT = 50000
+    };
+    struct eng_holdings holdings;
+    struct tg_fault fault;
+    cr_assert_eq(eng_holdings_create(&holdings, COUNT, 5, &fault), TG_ERR_OK);
+    for (uint32_t i = 0; i < COUNT; i++)
+        cr_assert(eng_holdings_add(&holdings, i, i % 3, 1 + i % 5), "entry %u", i);
+    cr_assert_not(eng_holdings_add(&holdings, COUNT, 0, 1), "full is an answer");
+    cr_assert_gt(holdings.directory.segment_count, 30);
+    for (uint32_t i = 0; i < COUNT; i += 2)
+        eng_holdings_subtract(&holdings, i, i % 3, 1 + i % 5);
+    for (uint32_t i = 0; i < COUNT; i++)
+        cr_assert_eq(eng_holdings_units(&holdings, i, i % 3), i % 2 ? 1 + i % 5 : 0, "entry %u", i);
+    cr_assert_eq(holdings.count, COUNT / 2);
+    eng_holdings_destroy(&holdings);
 }

@@ -1,0 +1,276 @@
+/* Peers that stall, flood, vanish or simply stand there: each costs what its limits say, and the
+ * others are served meanwhile. */
+#include "base/clock.h"
+#include "tests/lib/peer.h"
+#include "tests/lib/sale.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+
+Test(peers, half_a_frame_waits_no_longer_than_its_timeout)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.frame_timeout_s=1", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000000, 0);
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    uint8_t frame[TG_ORDER_FRAME_BYTES_MAX];
+    size_t size = tg_order_frame(frame, 1, &order);
+    struct peer peer;
+    peer_open(&peer, &daemon);
+    int64_t sent_ns = tg_clock_mono_ns();
+    peer_send(&peer, frame, size / 2);
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    peer_expect_end(&peer);
+    cr_assert(tg_clock_mono_ns() - sent_ns >= TG_NS_PER_S, "closed before its time");
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    cr_assert_eq(sale_list(client, 0, NULL, NULL), 2);
+    peer_close(&peer);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+Test(peers, a_frame_that_trickles_is_held_to_the_same_time)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.frame_timeout_s=1", NULL);
+    struct peer peer;
+    peer_open(&peer, &daemon);
+    uint8_t frame[64] = {60, 8};
+    int64_t sent_ns = tg_clock_mono_ns();
+    size_t sent = 0;
+    /* A byte now and then must not buy more time. */
+    while (peer_flood(&peer, frame + sent, 1, 1, 1000) == 1 && ++sent < 40)
+        usleep(100 * 1000);
+    peer_expect_end(&peer);
+    cr_assert(sent < 40, "the connection lived for %zu bytes", sent);
+    cr_assert(tg_clock_mono_ns() - sent_ns >= TG_NS_PER_S, "closed before its time");
+    peer_close(&peer);
+    daemon_end(&daemon);
+}
+
+Test(peers, an_idle_connection_is_closed_in_time)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.idle_timeout_s=1", NULL);
+    struct peer peer;
+    peer_open(&peer, &daemon);
+    int64_t opened_ns = tg_clock_mono_ns();
+    peer_expect_end(&peer);
+    cr_assert(tg_clock_mono_ns() - opened_ns >= TG_NS_PER_S - 10 * TG_NS_PER_MS,
+              "closed before its time");
+    peer_close(&peer);
+    daemon_end(&daemon);
+}
+
+/* Frames of the same read, over and over; its answer is much larger than the request. */
+static size_t build_reads(uint8_t *bytes, uint32_t count)
+{
+    uint8_t body[16], get[8], *at = bytes;
+    uint8_t *end = peer_put_number(get, 1, 1);
+    size_t size = (size_t)(peer_put_bytes(body, TIDEGATE__V1__REQUEST__KIND_GET_SALE, get,
+                                          (size_t)(end - get)) -
+                           body);
+    for (uint32_t i = 0; i < count; i++) {
+        at += tg_frame_prefix(at, (uint32_t)size);
+        memcpy(at, body, size);
+        at += size;
+    }
+    return (size_t)(at - bytes);
+}
+
+Test(peers, one_that_never_reads_is_not_read_then_closed_and_costs_little)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.write_timeout_s=1", "--set",
+                 "server.output_memory_mib=32", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create_many(client, 1, 100, 10);
+    sale_create(client, 2, "A", 1000000, 0);
+    uint8_t *reads = malloc(MIB);
+    cr_assert(reads);
+    size_t size = build_reads(reads, 4096);
+    size_t before = daemon_resident_bytes(&daemon), highest = before;
+    struct peer peers[4];
+    for (int i = 0; i < 4; i++) {
+        peer_open(&peers[i], &daemon);
+        /* A request of 8 bytes asks for an answer of some 5 KiB. */
+        size_t sent = peer_flood(&peers[i], reads, size, 64 * MIB, 200);
+        cr_assert(sent < 64 * MIB, "it is read for ever");
+int64_t t0=tg_clock_mono_ns();
+        sale_assert_verdict(sale_buy(client, 2, "A", 1, 1), TG_ACCEPTED);
+fprintf(stderr,"sent %zu buy %.3f\n",sent,(double)(tg_clock_mono_ns()-t0)/1e9);
+        size_t now = daemon_resident_bytes(&daemon);
+        highest = now > highest ? now : highest;
+    }
+    cr_assert(highest - before < 96 * MIB, "resident memory grew by %zu MiB",
+              (highest - before) / MIB);
+    for (int i = 0; i < 4; i++) {
+        /* What was on its way can be read; then it must end, not go on. */
+        Tidegate__V1__Response *response;
+        size_t answers = 0;
+        while ((response = peer_response(&peers[i])) && ++answers < 100000)
+            tidegate__v1__response__free_unpacked(response, NULL);
+        cr_assert(answers < 100000, "it was never closed");
+        peer_close(&peers[i]);
+    }
+    sale_assert_verdict(sale_buy(client, 2, "A", 1, 1), TG_ACCEPTED);
+    free(reads);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+Test(peers, what_a_client_left_behind_when_it_vanished_is_durable)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000000, 0);
+    uint8_t *bytes = malloc(1000 * TG_ORDER_FRAME_BYTES_MAX);
+    cr_assert(bytes);
+    size_t size = 0;
+    struct tg_order orders[1000];
+    for (int i = 0; i < 1000; i++) {
+        orders[i] = sale_order(1, "A", 1, 1);
+        size += tg_order_frame(bytes + size, (uint64_t)i, &orders[i]);
+    }
+    struct peer peer;
+    peer_open(&peer, &daemon);
+    peer_send(&peer, bytes, size);
+    /* One answer shows that the first were taken; then it goes without a word. */
+    Tidegate__V1__Response *response = peer_response(&peer);
+    cr_assert(response);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    peer_close(&peer);
+
+    /* The books agree with the list, and what a retry gets agrees with both. */
+    sale_assert_verdict(sale_buy(client, 1, "A", 2, 1), TG_ACCEPTED);
+    uint64_t listed = sale_list(client, 1, NULL, NULL), replayed = 0;
+    cr_assert(listed >= 2);
+    for (int i = 0; i < 1000; i++) {
+        struct tg_answer answer = sale_place(client, &orders[i]);
+        sale_assert_verdict(answer.verdict, TG_ACCEPTED);
+        replayed += answer.replayed;
+    }
+    cr_assert(replayed + 1 >= listed, "%llu orders listed, %llu answered again",
+              (unsigned long long)listed, (unsigned long long)replayed);
+    cr_assert_eq(sale_list(client, 1, NULL, NULL), 1001);
+    cr_assert_eq(sale_available(client, 1, "A"), 1000000 - 1001);
+    free(bytes);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+Test(peers, a_half_closed_connection_gets_its_answers)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000000, 0);
+    uint8_t *bytes = malloc(1000 * TG_ORDER_FRAME_BYTES_MAX);
+    cr_assert(bytes);
+    size_t size = 0;
+    for (int i = 0; i < 1000; i++) {
+        struct tg_order order = sale_order(1, "A", 1, 1);
+        size += tg_order_frame(bytes + size, (uint64_t)i, &order);
+    }
+    struct peer peer;
+    peer_open(&peer, &daemon);
+    peer_send(&peer, bytes, size);
+    peer_half_close(&peer);
+    for (int i = 0; i < 1000; i++) {
+        Tidegate__V1__Response *response = peer_response(&peer);
+        cr_assert(response, "%d of 1000 answers", i);
+        sale_assert_verdict(response->place_order->verdict, TG_ACCEPTED);
+        tidegate__v1__response__free_unpacked(response, NULL);
+    }
+    peer_expect_end(&peer);
+    free(bytes);
+    peer_close(&peer);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+Test(peers, more_connections_than_allowed_are_turned_away_with_a_word)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.connections_max=4", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 100, 0);
+    struct peer peers[3], refused;
+    for (int i = 0; i < 3; i++)
+        peer_open(&peers[i], &daemon);
+    peer_open(&refused, &daemon);
+    peer_expect_error(&refused, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED, 0);
+    peer_expect_end(&refused);
+    peer_close(&refused);
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    peer_close(&peers[0]);
+    /* Its place is free again, as soon as the daemon has seen it go. */
+    struct tgc_client *next = NULL;
+    struct tgc_options options = {.server = daemon.address};
+    Tidegate__V1__GetServerTimeRequest get = TIDEGATE__V1__GET_SERVER_TIME_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME;
+    request.get_server_time = &get;
+    Tidegate__V1__Response *response = NULL;
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    struct tg_fault fault;
+    while (!response) {
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "the place is never free");
+        cr_assert_eq(tgc_open(&options, &next, &fault), TG_ERR_OK, "%s", fault.text);
+        if (tgc_call(next, &request, DAEMON_WAIT_MS, &response, &fault) != TG_ERR_OK)
+            response = NULL;
+        tgc_close(next);
+    }
+    tgc_response_free(response);
+    for (int i = 1; i < 3; i++)
+        peer_close(&peers[i]);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+#define IDLE_PEERS 10000
+
+static bool allow_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max < count)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+Test(peers, ten_thousand_idle_ones_do_not_disturb_a_busy_one)
+{
+    if (!allow_descriptors(IDLE_PEERS + 200))
+        cr_skip_test("the hard limit of RLIMIT_NOFILE is below %d", IDLE_PEERS + 200);
+    struct daemon daemon = {0};
+    daemon_start(&daemon, NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000000, 0);
+    static struct peer peers[IDLE_PEERS];
+    for (int i = 0; i < IDLE_PEERS; i++) {
+        peer_open(&peers[i], &daemon);
+        free(peers[i].input); /* ten thousand frames of a MiB are not needed */
+        peers[i].input = NULL;
+    }
+    for (uint64_t user = 0; user < 200; user++)
+        sale_assert_verdict(sale_buy(client, 1, "A", user, 1), TG_ACCEPTED);
+    /* They were all let in, not turned away: the last of them is served. */
+    peers[IDLE_PEERS - 1].input = malloc(PEER_FRAME_BYTES);
+    peer_frame(&peers[IDLE_PEERS - 1], NULL, 0);
+    peer_expect_error(&peers[IDLE_PEERS - 1], TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNKNOWN_REQUEST,
+                      0);
+    for (int i = 0; i < IDLE_PEERS; i++)
+        peer_close(&peers[i]);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
