@@ -4,11 +4,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define HUGE_PAGE_BYTES (2u << 20)
+
 void *tg_mem_map(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *tg_mem_map_table(size_t size)
+{
+    void *memory = tg_mem_map(size);
+    /* Only a wish: without huge pages the table works as well, a little slower. */
+    if (memory && size >= HUGE_PAGE_BYTES)
+        madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
 }
 
 void tg_mem_unmap(void *memory, size_t size)

@@ -1,9 +1,9 @@
 /* Random numbers that a seed repeats, and the mixer behind them. Never for secrets.
  *
- * The mixer is Stafford's variant 13 of the MurmurHash3 finalizer (as in splitmix64): a bijection of
- * 64-bit words, so that distinct inputs stay distinct, and one that can be undone. The generator is
- * xoshiro256** 1.0 (Blackman and Vigna, 2018, public domain), seeded by splitmix64. Any thread; a
- * generator belongs to whoever holds it.
+ * The mixer is Stafford's variant 13 of the MurmurHash3 finalizer (as in splitmix64): a bijection
+ * of 64-bit words, so that distinct inputs stay distinct, and one that can be undone. The generator
+ * is xoshiro256** 1.0 (Blackman and Vigna, 2018, public domain), seeded by splitmix64. Any thread;
+ * a generator belongs to whoever holds it.
  */
 #ifndef TG_BASE_RNG_H
 #define TG_BASE_RNG_H

@@ -182,12 +182,14 @@ void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, i
 
 /* --- new sales --- */
 
-static bool text_ok(const char *text, size_t bytes)
+static bool name_ok(const char *name, size_t bytes)
 {
+    if (bytes == 0 || bytes > TG_SALE_NAME_BYTES_MAX)
+        return false;
     for (size_t i = 0; i < bytes; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
             return false;
-    return bytes > 0;
+    return true;
 }
 
 static int compare_skus(const void *a, const void *b)
@@ -238,7 +240,7 @@ enum tg_field eng_sale_def_check(const struct tg_sale_def *def)
         return TG_FIELD_SALE_ID;
     if (def->kind != TG_SALE_SECKILL)
         return TG_FIELD_KIND;
-    if (!text_ok(def->name, def->name_bytes))
+    if (!name_ok(def->name, def->name_bytes))
         return TG_FIELD_NAME;
     for (int i = 0; i < TG_CURRENCY_BYTES; i++)
         if (def->currency[i] < 'A' || def->currency[i] > 'Z')

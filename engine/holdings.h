@@ -41,6 +41,9 @@ void eng_holdings_destroy(struct eng_holdings *holdings);
 /* Units that the user holds; 0 for none. */
 uint32_t eng_holdings_units(const struct eng_holdings *holdings, uint64_t user_id, uint32_t item);
 
+/* Brings the entry into the cache ahead of its look-up. */
+void eng_holdings_prefetch(const struct eng_holdings *holdings, uint64_t user_id, uint32_t item);
+
 /* Adds units; false, and nothing done, when the table is full. */
 bool eng_holdings_add(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
                       uint32_t units);

@@ -16,8 +16,9 @@
 #define SLOT_MASK ((1ull << SLOT_BITS) - 1)
 
 #define SEGMENT_FULL (ENG_SEGMENT_BUCKETS * ENG_BUCKET_WORDS / 3 * 2)
-/* Segments that split in halves are about 0.7 of SEGMENT_FULL full on the average. */
-#define SEGMENT_AVERAGE (SEGMENT_FULL / 2)
+/* The least that segments hold on the average: a table that turns over day after day in the end
+ * splits every segment whose share comes near to SEGMENT_FULL, and the halves have chance on top. */
+#define SEGMENT_AVERAGE (SEGMENT_FULL / 3)
 
 /* The hash bits that choose the segment. A word keeps them, so that a split needs no slot. */
 static uint64_t directory_bits(uint64_t hash_or_word)
@@ -72,9 +73,9 @@ enum tg_error eng_requests_create(struct eng_requests *requests, uint32_t orders
     tg_assert(orders_max > 0 && orders_max < SLOT_MASK);
     uint32_t segments_max = orders_max / SEGMENT_AVERAGE + 16;
     *requests = (struct eng_requests){
-        .orders = tg_mem_map(orders_max * sizeof(struct eng_order)),
+        .orders = tg_mem_map_table(orders_max * sizeof(struct eng_order)),
         .buckets =
-            tg_mem_map((size_t)segments_max * ENG_SEGMENT_BUCKETS * sizeof(struct eng_bucket)),
+            tg_mem_map_table((size_t)segments_max * ENG_SEGMENT_BUCKETS * sizeof(struct eng_bucket)),
         .orders_max = orders_max,
         .hash_seed = hash_seed,
         .free_slot = ENG_SLOT_NONE,
@@ -144,6 +145,13 @@ uint32_t eng_requests_find(const struct eng_requests *requests, const struct eng
             return ENG_SLOT_NONE;
         segment = again;
     }
+}
+
+void eng_requests_prefetch(const struct eng_requests *requests, const struct eng_request_key *key)
+{
+    uint32_t segment =
+        eng_directory_segment(&requests->directory, directory_bits(key->hash));
+    __builtin_prefetch(&segment_buckets(requests, segment)[home(key->hash)]);
 }
 
 static uint32_t take_slot(struct eng_requests *requests)

@@ -93,6 +93,9 @@ void eng_requests_destroy(struct eng_requests *requests);
  * moment may or may not be found, as if the lookup came just after or just before. */
 uint32_t eng_requests_find(const struct eng_requests *requests, const struct eng_request_key *key);
 
+/* Brings the bucket of a key into the cache ahead of its look-up. */
+void eng_requests_prefetch(const struct eng_requests *requests, const struct eng_request_key *key);
+
 /* --- shard thread --- */
 
 /* Takes a free slot for an id that is not there; the caller fills the rest of it. ENG_SLOT_NONE

@@ -157,6 +157,17 @@ static enum tg_verdict check(const struct eng_shard *shard, const struct eng_ite
     return held + order->quantity > item->per_user_limit ? TG_LIMIT_REACHED : TG_ACCEPTED;
 }
 
+void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *item,
+                        const struct tg_order *order)
+{
+    struct eng_request_key key =
+        eng_request_key(order->request_id, shard->engine->config.hash_seed);
+    eng_requests_prefetch(&shard->requests, &key);
+    uint32_t available = atomic_load_explicit(&item->stock.available_units, memory_order_relaxed);
+    if (item->per_user_limit != 0 && available != 0)
+        eng_holdings_prefetch(&shard->holdings, order->user_id, item->item);
+}
+
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision)
 {

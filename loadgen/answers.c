@@ -296,8 +296,8 @@ static bool error_response(struct lg_worker *worker, struct tg_bytes body)
     Tidegate__V1__ErrorResponse *error =
         tidegate__v1__error_response__unpack(NULL, body.size, body.data);
     worker->stats.errors++;
-    lg_worker_fail(worker, TG_ERR_PROTOCOL, "%s answered with an error: %s",
-                   worker->shared->server, error ? error->message : "(unreadable)");
+    lg_worker_fail(worker, TG_ERR_PROTOCOL, "%s answered with an error: %s", worker->shared->server,
+                   error ? error->message : "(unreadable)");
     if (error)
         tidegate__v1__error_response__free_unpacked(error, NULL);
     return false;

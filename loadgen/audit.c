@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOLDINGS_FIRST 4096u
-#define NO_ITEM        UINT32_MAX
-#define NO_NUMBER      UINT64_MAX
+#define HOLDINGS_FIRST     4096u
+#define EXAMPLES_OF_A_KIND 3
+#define NO_ITEM            UINT32_MAX
+#define NO_NUMBER          UINT64_MAX
 
 /* What one user holds of one item. units == 0: the place is free. */
 struct lg_holding {
@@ -21,13 +22,14 @@ struct lg_holding {
     uint64_t units;
 };
 
-static void example(struct lg_audit *audit, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void example(struct lg_audit *audit, uint64_t seen, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static void example(struct lg_audit *audit, const char *format, ...)
+/* `seen` findings of this kind so far: a million of one kind must not hide the one of another. */
+static void example(struct lg_audit *audit, uint64_t seen, const char *format, ...)
 {
     struct lg_findings *f = &audit->findings;
-    if (f->example_count == LG_AUDIT_EXAMPLES_MAX)
+    if (seen > EXAMPLES_OF_A_KIND || f->example_count == LG_AUDIT_EXAMPLES_MAX)
         return;
     va_list args;
     va_start(args, format);
@@ -92,7 +94,8 @@ static uint64_t drop_same_ids(struct lg_audit *audit, struct lg_accept *accepts,
     for (uint64_t i = 0; i < count; i++) {
         if (kept && accepts[kept - 1].order_id == accepts[i].order_id) {
             audit->findings.duplicated++;
-            example(audit, "order %" PRIu64 " was the answer to attempts %" PRIu64 " and %" PRIu64,
+            example(audit, audit->findings.duplicated,
+                    "order %" PRIu64 " was the answer to attempts %" PRIu64 " and %" PRIu64,
                     accepts[i].order_id, accepts[kept - 1].number, accepts[i].number);
             continue;
         }
@@ -214,9 +217,8 @@ static void keep_extra(struct lg_audit *audit, uint64_t order_id, uint64_t numbe
 {
     if (audit->extra_count == audit->extra_room) {
         uint64_t room = audit->extra_room ? audit->extra_room * 2 : 64;
-        struct lg_extra *grown = room > LG_AUDIT_EXTRAS_MAX
-                                     ? NULL
-                                     : realloc(audit->extras, room * sizeof(*grown));
+        struct lg_extra *grown =
+            room > LG_AUDIT_EXTRAS_MAX ? NULL : realloc(audit->extras, room * sizeof(*grown));
         if (!grown) {
             /* Too many to look into: they are broken promises all the same. */
             audit->findings.unknown++;
@@ -244,7 +246,7 @@ static void extra_order(struct lg_audit *audit, const struct lg_listed *order)
 static void lost(struct lg_audit *audit, const struct lg_accept *accept)
 {
     audit->findings.lost++;
-    example(audit,
+    example(audit, audit->findings.lost - audit->findings.altered,
             "attempt %" PRIu64 " was answered ACCEPTED as order %" PRIu64
             ", which the server does not have",
             accept->number, accept->order_id);
@@ -260,7 +262,8 @@ static void match(struct lg_audit *audit, const struct lg_accept *accept,
         return;
     audit->findings.lost++;
     audit->findings.altered++;
-    example(audit, "order %" PRIu64 " of attempt %" PRIu64 " has another %s", accept->order_id,
+    example(audit, audit->findings.altered,
+            "order %" PRIu64 " of attempt %" PRIu64 " has another %s", accept->order_id,
             accept->number, what);
 }
 
@@ -278,7 +281,8 @@ void lg_audit_walk_order(struct lg_audit *audit, struct lg_walk *walk,
 {
     if (order->order_id <= walk->order_id_last) {
         audit->findings.disordered++;
-        example(audit, "order %" PRIu64 " was listed behind order %" PRIu64, order->order_id,
+        example(audit, audit->findings.disordered,
+                "order %" PRIu64 " was listed behind order %" PRIu64, order->order_id,
                 walk->order_id_last);
         return;
     }
@@ -316,15 +320,17 @@ void lg_audit_item(struct lg_audit *audit, uint32_t item, const struct lg_books 
     most = most > promised ? most : promised;
     if (stock < 0 || (uint64_t)stock < most) {
         uint64_t over = most - (stock < 0 ? 0 : (uint64_t)stock);
+        audit->items_oversold++;
         f->oversold += over;
-        example(audit, "%.*s: %" PRIu64 " units promised, %" PRId64 " in stock", def->sku_bytes,
+        example(audit, audit->items_oversold,
+                "%.*s: %" PRIu64 " units promised, %" PRId64 " in stock", def->sku_bytes,
                 (const char *)def->sku, most, stock);
     }
     if (stock != (int64_t)(books->available_units + held)) {
         f->books_broken++;
-        example(audit, "%.*s: initial + restocked is %" PRId64 ", available + reserved + sold %"
-                PRIu64, def->sku_bytes, (const char *)def->sku, stock,
-                books->available_units + held);
+        example(audit, f->books_broken,
+                "%.*s: initial + restocked is %" PRId64 ", available + reserved + sold %" PRIu64,
+                def->sku_bytes, (const char *)def->sku, stock, books->available_units + held);
     }
     /* In a shared sale others order on while we count: their units may be held and not yet listed
      * or the other way round, but never fewer held than we were promised. */
@@ -333,9 +339,10 @@ void lg_audit_item(struct lg_audit *audit, uint32_t item, const struct lg_books 
         differs = true;
     if (differs) {
         f->books_differ++;
-        example(audit, "%.*s: the books hold %" PRIu64 " units, its orders %" PRIu64
-                ", accepted answers %" PRIu64, def->sku_bytes, (const char *)def->sku, held,
-                listed, promised);
+        example(audit, f->books_differ,
+                "%.*s: the books hold %" PRIu64 " units, its orders %" PRIu64
+                ", accepted answers %" PRIu64,
+                def->sku_bytes, (const char *)def->sku, held, listed, promised);
     }
 }
 
@@ -364,22 +371,23 @@ static void explain_extra(struct lg_audit *audit, const struct lg_extra *extra,
     struct lg_findings *f = &audit->findings;
     struct lg_accept key = {.number = extra->number};
     bool known = extra->number != NO_NUMBER;
-    if (known && (bsearch(&key, audit->accepts, audit->accept_count, sizeof(key),
-                          compare_numbers) ||
-                  (previous && previous->number == extra->number))) {
+    if (known &&
+        (bsearch(&key, audit->accepts, audit->accept_count, sizeof(key), compare_numbers) ||
+         (previous && previous->number == extra->number))) {
         f->duplicated++;
-        example(audit, "order %" PRIu64 " is a second order of attempt %" PRIu64, extra->order_id,
-                extra->number);
+        example(audit, f->duplicated, "order %" PRIu64 " is a second order of attempt %" PRIu64,
+                extra->order_id, extra->number);
     } else if (known && !audit->complete) {
         f->unlogged++;
     } else if (known) {
         f->unknown++;
-        example(audit, "order %" PRIu64 " stands, but attempt %" PRIu64 " was not told ACCEPTED",
+        example(audit, f->unknown,
+                "order %" PRIu64 " stands, but attempt %" PRIu64 " was not told ACCEPTED",
                 extra->order_id, extra->number);
     } else {
         f->unknown++;
-        example(audit, "order %" PRIu64 " is not of this run, in a sale that is its own",
-                extra->order_id);
+        example(audit, f->unknown,
+                "order %" PRIu64 " is not of this run, in a sale that is its own", extra->order_id);
     }
 }
 
@@ -403,7 +411,8 @@ static void count_over_limit(struct lg_audit *audit)
         if (holding->units <= item->per_user_limit)
             continue;
         audit->findings.over_limit_users++;
-        example(audit, "user %" PRIu64 " holds %" PRIu64 " units of %.*s, whose limit is %" PRIu32,
+        example(audit, audit->findings.over_limit_users,
+                "user %" PRIu64 " holds %" PRIu64 " units of %.*s, whose limit is %" PRIu32,
                 holding->user_id, holding->units, item->sku_bytes, (const char *)item->sku,
                 item->per_user_limit);
     }

@@ -18,7 +18,7 @@
 #include "loadgen/accepted.h"
 #include "loadgen/plan.h"
 
-#define LG_AUDIT_EXAMPLES_MAX  12
+#define LG_AUDIT_EXAMPLES_MAX  20
 #define LG_AUDIT_EXAMPLE_BYTES 200
 #define LG_AUDIT_EXTRAS_MAX    1000000u /* orders without an answer that are looked into */
 
@@ -87,6 +87,7 @@ struct lg_audit {
     uint64_t extra_count, extra_room;
     struct lg_holding *holdings; /* owned: open addressing, (user, item) -> units */
     uint64_t holding_count, holding_room;
+    uint64_t items_oversold;
     bool no_memory; /* findings cannot be trusted */
     struct lg_findings findings;
 };

@@ -124,8 +124,7 @@ static enum tg_error check_header(const struct log_header *header, const char *p
     if (header->crc != tg_crc32c(header, offsetof(struct log_header, crc)) ||
         header->header_bytes != sizeof(*header) || !s->users || s->users > LG_USERS_MAX ||
         !s->greedy_users || s->greedy_users > s->users || !s->item_count ||
-        s->item_count > TG_SALE_ITEMS_MAX || !s->quantity_min ||
-        s->quantity_min > s->quantity_max)
+        s->item_count > TG_SALE_ITEMS_MAX || !s->quantity_min || s->quantity_min > s->quantity_max)
         return tg_fault_set(fault, TG_ERR_CORRUPT, "the header of %s is damaged", path);
     return TG_ERR_OK;
 }
@@ -152,8 +151,8 @@ static enum tg_error read_records(int fd, const char *path, struct lg_log_conten
     struct stat status;
     if (fstat(fd, &status) != 0)
         return tg_fault_set_errno(fault, TG_ERR_IO, errno, "cannot read %s", path);
-    uint64_t records = ((uint64_t)status.st_size - sizeof(struct log_header)) /
-                       sizeof(struct lg_accept);
+    uint64_t records =
+        ((uint64_t)status.st_size - sizeof(struct log_header)) / sizeof(struct lg_accept);
     if (!records)
         return TG_ERR_OK;
     content->accepts = malloc(records * sizeof(*content->accepts));
@@ -170,8 +169,7 @@ static enum tg_error read_records(int fd, const char *path, struct lg_log_conten
     return TG_ERR_OK;
 }
 
-enum tg_error lg_log_read(const char *path, struct lg_log_content *content,
-                          struct tg_fault *fault)
+enum tg_error lg_log_read(const char *path, struct lg_log_content *content, struct tg_fault *fault)
 {
     memset(content, 0, sizeof(*content));
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -24,7 +24,7 @@
 #include "loadgen/plan.h"
 
 struct lg_log {
-    int fd; /* -1: no log is kept */
+    int fd;           /* -1: no log is kept */
     const char *path; /* borrowed */
 };
 
@@ -52,7 +52,6 @@ struct lg_log_content {
 };
 
 /* Reads a log. TG_ERR_CORRUPT when it is none, TG_ERR_VERSION when it is a newer one's. */
-enum tg_error lg_log_read(const char *path, struct lg_log_content *content,
-                          struct tg_fault *fault);
+enum tg_error lg_log_read(const char *path, struct lg_log_content *content, struct tg_fault *fault);
 
 #endif

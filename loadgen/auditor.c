@@ -14,13 +14,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PARTS_MAX       8u
-#define PART_ACCEPTS    4096u /* a part is worth having from so many on */
-#define ANSWER_MS       10000
-#define RETRY_US        50000
-#define IN_ROOM         ((size_t)TG_FRAME_BATCH_BYTES_MAX + 64 * 1024)
+#define PARTS_MAX    8u
+#define PART_ACCEPTS 4096u /* a part is worth having from so many on */
+#define ANSWER_MS    10000
+#define RETRY_US     50000
+#define IN_ROOM      ((size_t)TG_FRAME_BATCH_BYTES_MAX + 64 * 1024)
 
-/* --- fields ------------------------------------------------------------------------------------ */
+/* --- fields ------------------------------------------------------------------------------------
+ */
 
 struct field {
     uint32_t number;
@@ -41,8 +42,7 @@ static const uint8_t *next_field(const uint8_t *p, const uint8_t *end, struct fi
     field->size = 0;
     if ((tag & 7) == 0)
         return lg_wire_varint_read(p, end, &field->value);
-    if ((tag & 7) != 2 || !(p = lg_wire_varint_read(p, end, &value)) ||
-        value > (uint64_t)(end - p))
+    if ((tag & 7) != 2 || !(p = lg_wire_varint_read(p, end, &value)) || value > (uint64_t)(end - p))
         return NULL;
     field->bytes = p;
     field->size = (uint32_t)value;
@@ -100,7 +100,8 @@ bool lg_auditor_order(const uint8_t *data, size_t bytes, struct lg_listed *liste
     return listed->request_id && listed->sku && listed->external_id;
 }
 
-/* --- the listing ------------------------------------------------------------------------------- */
+/* --- the listing -------------------------------------------------------------------------------
+ */
 
 struct part {
     struct lg_walk walk;
@@ -235,8 +236,8 @@ static enum tg_error handle_input(struct listing *l)
     for (;;) {
         struct tg_bytes rest = {l->in + at, l->in_bytes - at}, message;
         size_t used;
-        enum tg_frame frame = rest.size ? tg_frame_next_response(rest, &message, &used)
-                                        : TG_FRAME_PARTIAL;
+        enum tg_frame frame =
+            rest.size ? tg_frame_next_response(rest, &message, &used) : TG_FRAME_PARTIAL;
         if (frame == TG_FRAME_PARTIAL)
             break;
         if (frame != TG_FRAME_WHOLE)
@@ -317,7 +318,8 @@ static enum tg_error list_orders(const struct lg_auditor *auditor, struct lg_aud
     return error;
 }
 
-/* --- the books --------------------------------------------------------------------------------- */
+/* --- the books ---------------------------------------------------------------------------------
+ */
 
 struct books_reader {
     struct lg_audit *audit;

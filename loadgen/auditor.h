@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 struct lg_auditor {
-    const char *server; /* borrowed */
+    const char *server;             /* borrowed */
     const struct sockaddr *address; /* borrowed */
     socklen_t address_bytes;
     int64_t patience_ns; /* how long the server may be away */

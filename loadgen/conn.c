@@ -85,8 +85,7 @@ bool lg_conn_connect(struct lg_conn *conn, struct io_uring *ring, const struct s
 
 /* What came was taken to the last byte, so the socket is most likely empty: wait for data first
  * and save the kernel a look. */
-void lg_conn_receive(struct lg_conn *conn, struct io_uring *ring,
-                     const struct lg_conn_shape *shape)
+void lg_conn_receive(struct lg_conn *conn, struct io_uring *ring, const struct lg_conn_shape *shape)
 {
     tg_assert(conn->state == LG_CONN_UP && !conn->receive_pending);
     struct io_uring_sqe *sqe = lg_ring_sqe(ring);

@@ -45,15 +45,16 @@ struct lg_entry {
     int64_t intended_ns; /* when it was, or should have been, sent: latency counts from here */
 };
 
-#define LG_ENTRY_RETRY  ((uint64_t)1 << 63) /* was answered before: sent again to see that answer again */
+#define LG_ENTRY_RETRY                                                                             \
+    ((uint64_t)1 << 63) /* was answered before: sent again to see that answer again */
 #define LG_ENTRY_RESENT ((uint64_t)1 << 62) /* was sent before without a final answer */
 #define LG_ENTRY_NUMBER (LG_ENTRY_RESENT - 1)
 
 struct lg_conn_shape {
-    uint32_t frames;    /* slots */
-    uint32_t batch;     /* entries in a slot */
-    uint32_t in_room;   /* bytes of the input buffer: more than the largest answer */
-    uint32_t out_room;  /* bytes of the output buffer: at least the largest frame */
+    uint32_t frames;   /* slots */
+    uint32_t batch;    /* entries in a slot */
+    uint32_t in_room;  /* bytes of the input buffer: more than the largest answer */
+    uint32_t out_room; /* bytes of the output buffer: at least the largest frame */
 };
 
 struct lg_conn {
@@ -67,9 +68,9 @@ struct lg_conn {
     uint32_t out_bytes, out_sent;
     uint32_t free_count;
     uint32_t resend_first, resend_count;
-    uint32_t *free_slots;  /* owned: a stack of shape.frames */
-    uint32_t *resend;      /* owned: a ring of shape.frames */
-    uint32_t *slot_orders; /* owned: orders in flight in each slot, 0 when it is free */
+    uint32_t *free_slots;     /* owned: a stack of shape.frames */
+    uint32_t *resend;         /* owned: a ring of shape.frames */
+    uint32_t *slot_orders;    /* owned: orders in flight in each slot, 0 when it is free */
     struct lg_entry *entries; /* owned: shape.batch for each slot */
     uint8_t *in, *out;        /* owned */
     int64_t retry_at_ns;      /* DOWN: when to connect */

@@ -12,13 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SALE_LEAD_MS  60000ll /* it began a minute ago: clocks differ */
-#define SALE_OPEN_MS  (7 * 86400000ll)
-#define SALE_EPOCH_MS 1704067200000ll /* 2024-01-01: keeps sale ids short */
-#define CREATE_TRIES  8
+#define SALE_LEAD_MS         60000ll /* it began a minute ago: clocks differ */
+#define SALE_OPEN_MS         (7 * 86400000ll)
+#define SALE_EPOCH_MS        1704067200000ll /* 2024-01-01: keeps sale ids short */
+#define CREATE_TRIES         8
 #define CREATE_MESSAGE_BYTES 200
 
-/* --- address ----------------------------------------------------------------------------------- */
+/* --- address -----------------------------------------------------------------------------------
+ */
 
 /* 0, or an errno. */
 static int try_address(const struct addrinfo *info)
@@ -68,10 +69,10 @@ enum tg_error lg_control_resolve(const char *server, struct sockaddr_storage *ad
                               "cannot connect to %s (is tidegated running there?)", server);
 }
 
-/* --- the sale ---------------------------------------------------------------------------------- */
+/* --- the sale ----------------------------------------------------------------------------------
+ */
 
-static enum tg_error server_time(struct tgc_client *client, int64_t *now_ms,
-                                 struct tg_fault *fault)
+static enum tg_error server_time(struct tgc_client *client, int64_t *now_ms, struct tg_fault *fault)
 {
     Tidegate__V1__GetServerTimeRequest body = TIDEGATE__V1__GET_SERVER_TIME_REQUEST__INIT;
     Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
@@ -175,7 +176,7 @@ enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings
     if (!error) {
         Tidegate__V1__Sale sale = TIDEGATE__V1__SALE__INIT;
         sale.kind = (Tidegate__V1__SaleKind)TG_SALE_SECKILL;
-        sale.currency = (char *)(uintptr_t)"CNY";
+        sale.currency = (char *)(uintptr_t) "CNY";
         sale.starts_at_ms = now_ms - SALE_LEAD_MS;
         sale.ends_at_ms = now_ms + SALE_OPEN_MS;
         Tidegate__V1__CreateSaleRequest body = TIDEGATE__V1__CREATE_SALE_REQUEST__INIT;
@@ -191,7 +192,8 @@ enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings
     return error;
 }
 
-/* --- a sale that exists ------------------------------------------------------------------------ */
+/* --- a sale that exists ------------------------------------------------------------------------
+ */
 
 static enum tg_error get_sale_page(struct tgc_client *client, uint64_t sale_id, uint32_t offset,
                                    Tidegate__V1__Response **response, struct tg_fault *fault)
@@ -233,8 +235,8 @@ static bool take_item(struct lg_item *item, const Tidegate__V1__ItemStatus *stat
     return true;
 }
 
-static enum tg_error load_items(struct tgc_client *client, uint64_t sale_id,
-                                struct lg_item **items, uint32_t *count, struct tg_fault *fault)
+static enum tg_error load_items(struct tgc_client *client, uint64_t sale_id, struct lg_item **items,
+                                uint32_t *count, struct tg_fault *fault)
 {
     uint32_t total = 1;
     for (*count = 0; *count < total;) {
@@ -245,15 +247,15 @@ static enum tg_error load_items(struct tgc_client *client, uint64_t sale_id,
         const Tidegate__V1__GetSaleResponse *page = response->get_sale;
         total = page->sale->item_count;
         if (total > TG_SALE_ITEMS_MAX || page->n_items == 0 || page->n_items > total - *count)
-            error = tg_fault_set(fault, TG_ERR_PROTOCOL, "the pages of sale %" PRIu64
-                                 " do not add up", sale_id);
+            error = tg_fault_set(fault, TG_ERR_PROTOCOL,
+                                 "the pages of sale %" PRIu64 " do not add up", sale_id);
         if (!error && !*items && !(*items = calloc(total, sizeof(**items))))
             error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u items", total);
         for (size_t i = 0; !error && i < page->n_items; i++)
             if (!take_item(&(*items)[(*count)++], page->items[i]))
-                error = tg_fault_set(fault, TG_ERR_PROTOCOL,
-                                     "item %u of sale %" PRIu64 " is not readable", *count,
-                                     sale_id);
+                error =
+                    tg_fault_set(fault, TG_ERR_PROTOCOL,
+                                 "item %u of sale %" PRIu64 " is not readable", *count, sale_id);
         tgc_response_free(response);
         if (error)
             return error;

@@ -33,11 +33,39 @@ static const struct scenario scenarios[] = {
 };
 
 enum option_id {
-    OPT_SERVER = 256, OPT_SCENARIO, OPT_SALE, OPT_CONNECTIONS, OPT_PIPELINE, OPT_BATCH, OPT_RATE,
-    OPT_DURATION, OPT_WARMUP, OPT_ATTEMPTS, OPT_THREADS, OPT_STOCK, OPT_USERS, OPT_SKUS,
-    OPT_SKU_DIST, OPT_LIMIT, OPT_QUANTITY, OPT_RETRY_SHARE, OPT_GREEDY_SHARE, OPT_GREEDY_USERS,
-    OPT_SEED, OPT_RECONNECT, OPT_JSON, OPT_PROGRESS, OPT_QUIET, OPT_AUDIT_LOG, OPT_AUDIT,
-    OPT_MIN_ACCEPTED, OPT_MIN_RESPONSES, OPT_MAX_P50, OPT_MAX_P99, OPT_MAX_P999, OPT_HELP,
+    OPT_SERVER = 256,
+    OPT_SCENARIO,
+    OPT_SALE,
+    OPT_CONNECTIONS,
+    OPT_PIPELINE,
+    OPT_BATCH,
+    OPT_RATE,
+    OPT_DURATION,
+    OPT_WARMUP,
+    OPT_ATTEMPTS,
+    OPT_THREADS,
+    OPT_STOCK,
+    OPT_USERS,
+    OPT_SKUS,
+    OPT_SKU_DIST,
+    OPT_LIMIT,
+    OPT_QUANTITY,
+    OPT_RETRY_SHARE,
+    OPT_GREEDY_SHARE,
+    OPT_GREEDY_USERS,
+    OPT_SEED,
+    OPT_RECONNECT,
+    OPT_JSON,
+    OPT_PROGRESS,
+    OPT_QUIET,
+    OPT_AUDIT_LOG,
+    OPT_AUDIT,
+    OPT_MIN_ACCEPTED,
+    OPT_MIN_RESPONSES,
+    OPT_MAX_P50,
+    OPT_MAX_P99,
+    OPT_MAX_P999,
+    OPT_HELP,
     OPT_VERSION,
 };
 
@@ -79,7 +107,8 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* --- values ------------------------------------------------------------------------------------ */
+/* --- values ------------------------------------------------------------------------------------
+ */
 
 /* A finite number, not negative, and what stands behind it. */
 static bool parse_number(const char *text, double *value, const char **rest)
@@ -220,7 +249,8 @@ static bool parse_rate_floor(const char *text, double *floor)
     return true;
 }
 
-/* --- the line ---------------------------------------------------------------------------------- */
+/* --- the line ----------------------------------------------------------------------------------
+ */
 
 static void take_scenario(struct lg_options *o, const struct scenario *scenario)
 {

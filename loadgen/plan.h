@@ -32,16 +32,16 @@ struct lg_plan_settings {
     uint64_t seed;
     uint64_t nonce;
     uint64_t sale_id;
-    uint64_t users;         /* 1 .. LG_USERS_MAX */
-    uint64_t greedy_users;  /* 1 .. users: the first of them */
-    uint64_t greedy_share;  /* of LG_SHARE_ONE: attempts made by greedy users */
-    uint64_t retry_share;   /* of LG_SHARE_ONE: answered attempts that are sent again */
-    uint32_t item_count;    /* 1 .. TG_SALE_ITEMS_MAX */
-    uint32_t quantity_min;  /* 1 .. quantity_max */
-    uint32_t quantity_max;  /* .. TG_QUANTITY_MAX */
-    uint32_t own_sale;      /* 1: nobody else orders in this sale */
-    double zipf_exponent;   /* 0: items are drawn uniformly */
-    char scenario[16];      /* NUL-terminated */
+    uint64_t users;        /* 1 .. LG_USERS_MAX */
+    uint64_t greedy_users; /* 1 .. users: the first of them */
+    uint64_t greedy_share; /* of LG_SHARE_ONE: attempts made by greedy users */
+    uint64_t retry_share;  /* of LG_SHARE_ONE: answered attempts that are sent again */
+    uint32_t item_count;   /* 1 .. TG_SALE_ITEMS_MAX */
+    uint32_t quantity_min; /* 1 .. quantity_max */
+    uint32_t quantity_max; /* .. TG_QUANTITY_MAX */
+    uint32_t own_sale;     /* 1: nobody else orders in this sale */
+    double zipf_exponent;  /* 0: items are drawn uniformly */
+    char scenario[16];     /* NUL-terminated */
 };
 
 _Static_assert(sizeof(struct lg_plan_settings) == 96, "a file format");
@@ -59,7 +59,7 @@ struct lg_plan {
     struct lg_plan_settings settings;
     struct lg_item *items; /* owned, settings.item_count of them */
     struct lg_zipf zipf;
-    uint64_t draw_key;    /* of the seed */
+    uint64_t draw_key; /* of the seed */
     uint64_t item_key;
     uint64_t retry_key;
     uint64_t request_key; /* of seed and nonce */

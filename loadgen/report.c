@@ -27,7 +27,8 @@ static double per_second(const struct lg_result *r, uint64_t count)
     return r->elapsed_s > 0 ? (double)count / r->elapsed_s : 0;
 }
 
-/* --- text -------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------
+ */
 
 /* "12,345,678" in one of a few static buffers; one thread. */
 static const char *grouped(uint64_t value)
@@ -86,8 +87,8 @@ static void text_latency(const char *what, const struct tg_histogram *h, FILE *o
         return;
     fprintf(out, "  %-12s p50 %s, p90 %s, p99 %s, p99.9 %s, max %s\n", what,
             duration(tg_histogram_percentile(h, 0.5)), duration(tg_histogram_percentile(h, 0.9)),
-            duration(tg_histogram_percentile(h, 0.99)),
-            duration(tg_histogram_percentile(h, 0.999)), duration(h->max));
+            duration(tg_histogram_percentile(h, 0.99)), duration(tg_histogram_percentile(h, 0.999)),
+            duration(h->max));
 }
 
 static void text_counts(const struct lg_result *r, bool ok, FILE *out)
@@ -210,7 +211,8 @@ void lg_report_text(const struct lg_result *r, enum lg_status status, FILE *out)
         fprintf(out, "  missed       %s\n", r->missed[i]);
 }
 
-/* --- JSON -------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------------
+ */
 
 static void set(json_t *object, const char *name, json_t *value)
 {

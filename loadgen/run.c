@@ -50,7 +50,8 @@ bool lg_result_ok(const struct lg_result *result)
            !result->total.wrong_answers && !result->unknown_outcomes;
 }
 
-/* --- before ------------------------------------------------------------------------------------ */
+/* --- before ------------------------------------------------------------------------------------
+ */
 
 static uint64_t new_nonce(void)
 {
@@ -136,7 +137,8 @@ static void prepare_shared(struct run *run)
     pthread_barrier_init(&s->go, NULL, o->threads + 1);
 }
 
-/* --- while it runs ----------------------------------------------------------------------------- */
+/* --- while it runs -----------------------------------------------------------------------------
+ */
 
 static uint64_t attempts_begun(const struct run *run)
 {
@@ -217,7 +219,8 @@ static enum tg_error make_load(struct run *run, struct tg_fault *fault)
     return TG_ERR_OK;
 }
 
-/* --- afterwards -------------------------------------------------------------------------------- */
+/* --- afterwards --------------------------------------------------------------------------------
+ */
 
 static void add_stats(struct lg_stats *into, const struct lg_stats *from, int sign)
 {
@@ -343,8 +346,8 @@ static void check_thresholds(struct lg_result *r)
 
 static enum lg_status judge(struct lg_result *r)
 {
-    if (r->audited && (!lg_findings_ok(&r->findings) || r->total.retries_wrong ||
-                       r->total.wrong_answers))
+    if (r->audited &&
+        (!lg_findings_ok(&r->findings) || r->total.retries_wrong || r->total.wrong_answers))
         return LG_BROKEN;
     if (r->fault.error || !r->audited || r->unknown_outcomes)
         return LG_FAILED;
@@ -367,8 +370,8 @@ static void release(struct run *run)
 static enum tg_error prepare(struct run *run, struct tg_fault *fault)
 {
     const struct lg_options *o = run->options;
-    enum tg_error error = lg_control_resolve(o->server, &run->shared.address,
-                                             &run->shared.address_bytes, fault);
+    enum tg_error error =
+        lg_control_resolve(o->server, &run->shared.address, &run->shared.address_bytes, fault);
     if (!error)
         error = prepare_plan(run, fault);
     if (!error && o->audit_log)
@@ -411,7 +414,8 @@ enum lg_status lg_run(const struct lg_options *options, struct lg_result *result
     return judge(result);
 }
 
-/* --- audit of a log ---------------------------------------------------------------------------- */
+/* --- audit of a log ----------------------------------------------------------------------------
+ */
 
 static enum tg_error plan_of_log(const struct lg_options *o, const struct lg_log_content *content,
                                  struct lg_plan *plan, struct tg_fault *fault)

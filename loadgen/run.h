@@ -32,8 +32,8 @@ struct lg_result {
     struct tg_histogram latency, latency_accepted, slip; /* ns */
     uint64_t unknown_outcomes;
     uint64_t backlog_max, backlog_end;
-    int64_t cpu_ns;        /* of all generator threads */
-    double busiest_share;  /* of one core, by the busiest of them */
+    int64_t cpu_ns;       /* of all generator threads */
+    double busiest_share; /* of one core, by the busiest of them */
     struct lg_findings findings;
     double audit_s;
     char complaint[256];   /* the first wrong answer in words, "" for none */

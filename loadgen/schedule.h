@@ -1,9 +1,9 @@
 /* The open loop: when each frame is due, whatever the server does.
  *
- * Frame k of thread t out of T is due at start + (k * T + t) * interval. Times come from the frame's
- * number, never from the last send, so nothing that happens to one frame moves another: a late send
- * is latency of that order, not a pardon for the next ("coordinated omission" is the name of the
- * mistake). One thread owns it. Pure: time is handed in.
+ * Frame k of thread t out of T is due at start + (k * T + t) * interval. Times come from the
+ * frame's number, never from the last send, so nothing that happens to one frame moves another: a
+ * late send is latency of that order, not a pardon for the next ("coordinated omission" is the name
+ * of the mistake). One thread owns it. Pure: time is handed in.
  */
 #ifndef LG_SCHEDULE_H
 #define LG_SCHEDULE_H
@@ -25,8 +25,7 @@ void lg_schedule_init(struct lg_schedule *schedule, double rate_per_s, uint32_t 
 /* When frame `frame` is due. */
 static inline int64_t lg_schedule_due_ns(const struct lg_schedule *schedule, uint64_t frame)
 {
-    return schedule->start_ns +
-           (int64_t)(schedule->offset_ns + schedule->frame_ns * (double)frame);
+    return schedule->start_ns + (int64_t)(schedule->offset_ns + schedule->frame_ns * (double)frame);
 }
 
 /* Frames that are due before or at `now_ns`, in all. */

@@ -1,12 +1,13 @@
 /* Orders and answers on the wire, millions a second.
  *
  * An order of a run is mostly the same bytes each time: what depends on the item alone is written
- * once, at start (struct lg_wire_item), and copied with fixed-size moves; only ids are written anew.
- * The bytes are what proto/codec.h writes for the same order (tests/unit/test_attempts.c compares).
+ * once, at start (struct lg_wire_item), and copied with fixed-size moves; only ids are written
+ * anew. The bytes are what proto/codec.h writes for the same order (tests/unit/test_attempts.c
+ * compares).
  *
  *   Request   | len | 08 corr | 12 len | order |
- *   order     | 0a 10 request id | 10 sale 1a len sku 20 | user | 28 | quantity | 30 price 38 channel
- *               42 0a | external id |
+ *   order     | 0a 10 request id | 10 sale 1a len sku 20 | user | 28 | quantity | 30 price 38
+ * channel 42 0a | external id |
  *
  * The reader of answers takes the usual layout in one pass and leaves everything else to the codec.
  * Read-only after init: any thread.
@@ -26,8 +27,8 @@
 /* request id 18, sale 11, sku 34, user 6, quantity 4, price 7, channel 2, external id 12 */
 #define LG_ORDER_BYTES_MAX 96
 /* Bytes that an order's or frame's writer may touch, a little beyond what it fills. */
-#define LG_ORDER_ROOM 128
-#define LG_FRAME_ROOM 144
+#define LG_ORDER_ROOM      128
+#define LG_FRAME_ROOM      144
 
 _Static_assert(LG_ORDER_BYTES_MAX + 8 < 128, "every inner length fits one byte");
 

@@ -9,16 +9,17 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#define CONNECT_NS     (5 * TG_NS_PER_S)    /* for all connections to come up at the start */
-#define BACKOFF_NS_MIN (5 * TG_NS_PER_MS)
-#define BACKOFF_NS_MAX (200 * TG_NS_PER_MS)
-#define STEADY_NS      TG_NS_PER_S          /* a connection up for so long was not in trouble */
-#define TICK_NS        (50 * TG_NS_PER_MS)  /* at least so often the loop looks around */
-#define WAKE_NS        20000                /* open loop: wake-ups closer than this are merged */
+#define CONNECT_NS      (5 * TG_NS_PER_S) /* for all connections to come up at the start */
+#define BACKOFF_NS_MIN  (5 * TG_NS_PER_MS)
+#define BACKOFF_NS_MAX  (200 * TG_NS_PER_MS)
+#define STEADY_NS       TG_NS_PER_S         /* a connection up for so long was not in trouble */
+#define TICK_NS         (50 * TG_NS_PER_MS) /* at least so often the loop looks around */
+#define WAKE_NS         20000               /* open loop: wake-ups closer than this are merged */
 #define SETTLE_STALL_NS (5 * TG_NS_PER_S)   /* without an answer: cut the connections, resend */
-#define SQ_ENTRIES_MAX 4096u
+#define SQ_ENTRIES_MAX  4096u
 
-/* --- what to send ------------------------------------------------------------------------------ */
+/* --- what to send ------------------------------------------------------------------------------
+ */
 
 static bool waiting_due(const struct lg_worker *w)
 {
@@ -214,7 +215,8 @@ static void send_dirty(struct lg_worker *w)
     w->dirty_count = 0;
 }
 
-/* --- connections ------------------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------------------------------
+ */
 
 static void begin_connect(struct lg_worker *w, struct lg_conn *c)
 {
@@ -324,7 +326,8 @@ static void on_completion(struct lg_worker *w, const struct io_uring_cqe *cqe)
     close_if_idle(w, c);
 }
 
-/* --- phases and time --------------------------------------------------------------------------- */
+/* --- phases and time ---------------------------------------------------------------------------
+ */
 
 static void snapshot(struct lg_worker *w, struct lg_stats *copy)
 {
@@ -473,8 +476,7 @@ static void wait_for_completions(struct lg_worker *w)
                                      .tv_nsec = wait_ns % TG_NS_PER_S};
     struct io_uring_cqe *cqe;
     int result = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, &time, NULL);
-    if (result < 0 && result != -ETIME && result != -EINTR && result != -EBUSY &&
-        result != -EAGAIN)
+    if (result < 0 && result != -ETIME && result != -EINTR && result != -EBUSY && result != -EAGAIN)
         lg_worker_fail(w, TG_ERR_SYSTEM, "io_uring does not work: %s", strerror(-result));
 }
 
@@ -511,7 +513,8 @@ static void run_phases(struct lg_worker *w, enum lg_phase from)
     }
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 static uint64_t power_of_two(uint64_t at_least)
 {
@@ -528,9 +531,8 @@ static bool open_ring(struct lg_worker *w)
         entries = SQ_ENTRIES_MAX;
     uint64_t completions = power_of_two(4ull * w->conn_count);
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG |
-                 IORING_SETUP_CLAMP,
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CLAMP,
         .cq_entries = (uint32_t)(completions < 4ull * entries ? 4ull * entries : completions),
     };
     int result = io_uring_queue_init_params(entries, &w->ring, &params);
@@ -620,8 +622,10 @@ enum tg_error lg_worker_start(struct lg_worker *worker, struct lg_shared *shared
     worker->conn_count = conn_count;
     worker->next_number = index;
     if (!allocate(worker))
-        return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u connections with %u frames "
-                            "of %u orders", conn_count, shared->shape.frames, shared->shape.batch);
+        return tg_fault_set(fault, TG_ERR_NOMEM,
+                            "no memory for %u connections with %u frames "
+                            "of %u orders",
+                            conn_count, shared->shape.frames, shared->shape.batch);
     int code = pthread_create(&worker->thread, NULL, worker_main, worker);
     if (code)
         return tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start a thread");

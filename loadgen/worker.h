@@ -6,9 +6,9 @@
  * and resending as long as it takes (at most `reconnect_ns` without any answer).
  *
  * Latency: a monotonic clock is read once for each receive, not for each answer. It counts from
- * the time an order was written for sending (closed loop) or from the time at which it was due (open
- * loop), up to the receive that brought its final answer; BUSY answers, resends and reconnects in
- * between are part of it.
+ * the time an order was written for sending (closed loop) or from the time at which it was due
+ * (open loop), up to the receive that brought its final answer; BUSY answers, resends and
+ * reconnects in between are part of it.
  *
  * What is not marked otherwise belongs to the worker's thread until it has ended.
  */
@@ -50,18 +50,18 @@ struct lg_shared {
 };
 
 struct lg_stats {
-    uint64_t offered;  /* orders begun, each once */
-    uint64_t answers;  /* answers of any kind, retries and BUSY too */
+    uint64_t offered;                    /* orders begun, each once */
+    uint64_t answers;                    /* answers of any kind, retries and BUSY too */
     uint64_t verdicts[TG_VERDICT_COUNT]; /* final answers to orders, without those to retries */
-    uint64_t busy;     /* BUSY answers */
-    uint64_t resent;   /* orders sent again because their connection went */
+    uint64_t busy;                       /* BUSY answers */
+    uint64_t resent;                     /* orders sent again because their connection went */
     uint64_t reconnects;
     uint64_t retries_checked;
     uint64_t retries_wrong;     /* not answered as the first time */
     uint64_t accepted_on_retry; /* refused at first, then accepted: new orders */
-    uint64_t wrong_answers;     /* accepted at another price, or replayed though never sent before */
-    uint64_t errors;            /* answers that no correct server gives to these orders */
-    int64_t at_ns;              /* when the copy was made */
+    uint64_t wrong_answers; /* accepted at another price, or replayed though never sent before */
+    uint64_t errors;        /* answers that no correct server gives to these orders */
+    int64_t at_ns;          /* when the copy was made */
 };
 
 /* A few numbers for the progress line, stored relaxed once in a while. */
@@ -92,12 +92,12 @@ struct lg_worker {
 
     enum lg_phase phase;
     int64_t now_ns;
-    int64_t measure_ns, end_ns;    /* when those phases begin and end */
-    int64_t answer_ns;             /* of the last answer or, in SETTLE, its begin */
-    bool settle_dropped;           /* SETTLE cut all connections once, to have orders resent */
-    uint64_t next_number;          /* the next attempt of this thread; steps by shared->threads */
-    uint64_t in_flight;            /* orders in slots */
-    uint64_t capacity;             /* orders that may be begun and not finally answered */
+    int64_t measure_ns, end_ns; /* when those phases begin and end */
+    int64_t answer_ns;          /* of the last answer or, in SETTLE, its begin */
+    bool settle_dropped;        /* SETTLE cut all connections once, to have orders resent */
+    uint64_t next_number;       /* the next attempt of this thread; steps by shared->threads */
+    uint64_t in_flight;         /* orders in slots */
+    uint64_t capacity;          /* orders that may be begun and not finally answered */
     uint32_t up_count, next_conn;
     uint32_t head_bytes; /* of the last batch frame */
     uint32_t dirty_count;
@@ -115,15 +115,15 @@ struct lg_worker {
     int64_t first_ns, accept_first_ns, accept_last_ns;
     uint64_t latency_last_ns, latency_run; /* a run of equal latencies, not yet in the histogram */
     bool latency_accepted;
-    struct tg_histogram latency;          /* readable by others */
+    struct tg_histogram latency; /* readable by others */
     struct tg_histogram latency_accepted_ns;
-    struct tg_histogram slip;             /* open loop: sent minus due */
-    uint64_t backlog_max, backlog_end;    /* orders that were due and not sent */
+    struct tg_histogram slip;          /* open loop: sent minus due */
+    uint64_t backlog_max, backlog_end; /* orders that were due and not sent */
     int64_t cpu_ns;
-    struct lg_accepted accepted;          /* readable by others */
-    struct lg_published published;        /* readable by others */
-    char complaint[256];                  /* the first wrong answer, in words */
-    struct tg_fault fault;                /* why the run cannot succeed */
+    struct lg_accepted accepted;   /* readable by others */
+    struct lg_published published; /* readable by others */
+    char complaint[256];           /* the first wrong answer, in words */
+    struct tg_fault fault;         /* why the run cannot succeed */
 };
 
 /* Starts worker `index` with `conn_count` connections on zeroed memory. The caller meets it at

@@ -25,9 +25,15 @@ static void deliver(struct net_loop *loop, struct net_conn *conn, struct tg_byte
     loop->handler.on_frame(loop->handler.context, conn, body);
 }
 
+static void settle(struct net_loop *loop)
+{
+    loop->handler.on_frames_end(loop->handler.context);
+}
+
 static void refuse_frame(struct net_loop *loop, struct net_conn *conn, enum tg_frame frame)
 {
     loop->stats.bad_frames++;
+    settle(loop); /* the frames before it are answered first */
     if (frame == TG_FRAME_TOO_LARGE)
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_FRAME_TOO_LARGE,
                       "the frame is above 65536 bytes, or above 1048576 for PlaceOrders and "
@@ -105,6 +111,7 @@ static size_t complete_partial(struct net_loop *loop, struct net_conn *conn, con
             /* While the size was unknown, more may have been taken than the frame needs. */
             taken -= conn->partial_bytes - used;
             deliver(loop, conn, body);
+            settle(loop);
             partial_done(loop, conn);
             return taken;
         }
@@ -139,14 +146,15 @@ void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t 
             tg_frame_next((struct tg_bytes){.data = data, .size = bytes}, &body, &used);
         if (frame == TG_FRAME_PARTIAL) {
             partial_append(loop, conn, data, bytes);
-            return;
+            break;
         }
         if (frame != TG_FRAME_WHOLE) {
             refuse_frame(loop, conn, frame);
-            return;
+            break;
         }
         deliver(loop, conn, body);
         data += used;
         bytes -= used;
     }
+    settle(loop);
 }

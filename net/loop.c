@@ -11,8 +11,10 @@
 
 #define SUBMISSIONS     4096
 #define COMPLETIONS     (SUBMISSIONS * 8)
-#define RECEIVE_BUFFERS 1024 /* a power of two */
-#define RECEIVE_BYTES   16384
+/* A power of two. Few and small, so that they stay in the cache from the kernel's copy to our read:
+ * sixteen MiB of them halved the rate of refusals. When they run out, receives are armed again. */
+#define RECEIVE_BUFFERS 128
+#define RECEIVE_BYTES   8192
 #define BUFFER_GROUP    0
 #define SWEEP_EVERY_NS  (250 * 1000000ll)
 

@@ -49,9 +49,12 @@ typedef uint64_t net_conn_ref;
 
 struct net_handler {
     void *context;
-    /* A whole frame came; `body` is valid during the call. Answer with net_conn_write now or later.
+    /* A whole frame came; `body` is valid until on_frames_end. Answer with net_conn_write now or later.
      * The frame counts as `in flight` only through net_conn_begin. */
     void (*on_frame)(void *context, struct net_conn *conn, struct tg_bytes body);
+    /* The bytes of all frames handed out so far are about to go. Lets the handler take frames in
+     * groups: what on_frame only looked at must be done with now. */
+    void (*on_frames_end)(void *context);
 };
 
 struct net_stats {

@@ -91,25 +91,62 @@ enum tg_error srv_config_set(struct srv_config *config, const char *section, con
 
 struct loading {
     struct srv_config *config;
-    struct tg_fault *fault;
+    FILE *file;
+    int line;       /* the last one read */
+    int fault_line; /* 0: no fault so far */
+    struct tg_fault fault;
 };
+
+/* The parser gives no line number to on_key, takes an indented line for more of the value above,
+ * and cuts a long one in pieces. So the lines pass through here. */
+static char *read_line(char *line, int size, void *context)
+{
+    struct loading *loading = context;
+    if (!fgets(line, size, loading->file))
+        return NULL;
+    loading->line++;
+    const char *fault = NULL;
+    if (!strchr(line, '\n') && !feof(loading->file))
+        fault = "is too long";
+    if ((line[0] == ' ' || line[0] == '\t') && !strchr(";#\r\n", line[strspn(line, " \t")]))
+        fault = "begins with a space: keys and sections start at the beginning of their line";
+    if (!fault)
+        return line;
+    if (loading->fault_line == 0) {
+        loading->fault_line = loading->line;
+        tg_fault_set(&loading->fault, TG_ERR_INVALID, "%s", fault);
+    }
+    return NULL;
+}
 
 static int on_key(void *context, const char *section, const char *name, const char *value)
 {
     struct loading *loading = context;
-    return srv_config_set(loading->config, section, name, value, loading->fault) == TG_ERR_OK;
+    if (loading->fault_line != 0) /* the parser goes on; the first fault is the one to tell */
+        return 0;
+    if (srv_config_set(loading->config, section, name, value, &loading->fault) == TG_ERR_OK)
+        return 1;
+    loading->fault_line = loading->line;
+    return 0;
 }
 
 enum tg_error srv_config_load(struct srv_config *config, const char *path, struct tg_fault *fault)
 {
-    struct tg_fault key_fault = {.error = TG_ERR_INVALID, .text = "not a 'key = value' line"};
-    struct loading loading = {.config = config, .fault = &key_fault};
-    int line = ini_parse(path, on_key, &loading);
-    if (line == -1)
+    struct loading loading = {.config = config, .file = fopen(path, "re")};
+    if (!loading.file)
         return tg_fault_set_errno(fault, TG_ERR_INVALID, errno, "cannot read %s", path);
-    if (line != 0)
-        return tg_fault_set(fault, TG_ERR_INVALID, "%.200s, line %d: %.250s", path, line,
-                            key_fault.text);
+    int line = ini_parse_stream(read_line, &loading, on_key, &loading);
+    bool broken = ferror(loading.file);
+    fclose(loading.file);
+    if (broken)
+        return tg_fault_set(fault, TG_ERR_INVALID, "cannot read %s: is it a file?", path);
+    /* The parser's own complaint may come before the first key's. */
+    if (line > 0 && (loading.fault_line == 0 || line < loading.fault_line))
+        return tg_fault_set(fault, TG_ERR_INVALID, "%.200s, line %d: not a 'key = value' line",
+                            path, line);
+    if (loading.fault_line != 0)
+        return tg_fault_set(fault, TG_ERR_INVALID, "%.200s, line %d: %.250s", path,
+                            loading.fault_line, loading.fault.text);
     return TG_ERR_OK;
 }
 
@@ -136,7 +173,7 @@ void srv_config_describe(void)
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         char key[64];
         snprintf(key, sizeof(key), "%s.%s", numbers[i].section, numbers[i].name);
-        printf("  %-28s %12" PRIu64 "  %s (%" PRIu64 " to %" PRIu64 ")\n", key,
-               numbers[i].initial, numbers[i].help, numbers[i].low, numbers[i].high);
+        printf("  %-28s %12" PRIu64 "  %s (%" PRIu64 " to %" PRIu64 ")\n", key, numbers[i].initial,
+               numbers[i].help, numbers[i].low, numbers[i].high);
     }
 }

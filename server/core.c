@@ -98,8 +98,15 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
         srv_orders_place(core, conn, &envelope);
     else if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)
         srv_orders_place_batch(core, conn, &envelope);
-    else
+    else {
+        srv_orders_decide_staged(core); /* whoever sends an order and then a pause means just that */
         srv_control_request(core, conn, &envelope);
+    }
+}
+
+static void on_frames_end(void *context)
+{
+    srv_orders_decide_staged(context);
 }
 
 /* A control request arrived from the core of its connection; false when its answer has no way
@@ -263,7 +270,7 @@ static bool build_net(struct srv_core *core)
         .frame_timeout_ns = (int64_t)config->frame_timeout_s * TG_NS_PER_S,
         .write_timeout_ns = (int64_t)config->write_timeout_s * TG_NS_PER_S,
     };
-    struct net_handler handler = {.context = core, .on_frame = on_frame};
+    struct net_handler handler = {.context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
     struct tg_fault fault;
     if (net_loop_create(&options, core->listen_fd, core->waker.event_fd, &handler, &core->net,
                         &fault) == TG_ERR_OK)

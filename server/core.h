@@ -74,6 +74,16 @@ struct srv_pending {
     struct srv_control *control;
 };
 
+/* Orders that are looked at together before they are decided, so that their cache misses overlap. */
+#define SRV_STAGED_MAX 16
+
+/* An order that waits for its group. What it points to lies in the frame. */
+struct srv_staged {
+    struct srv_address address;
+    struct eng_item *item;
+    struct tg_order order;
+};
+
 /* Figures of one core; its thread writes. */
 struct srv_core_stats {
     uint64_t verdicts[TG_VERDICT_COUNT];
@@ -94,6 +104,8 @@ struct srv_core {
     int64_t sweep_ns;
     bool appended; /* the writer has work since the last wake */
     uint64_t notify; /* bit per core: pushed to since the last wake */
+    struct srv_staged staged[SRV_STAGED_MAX];
+    uint32_t staged_count;
     struct srv_pending *pending; /* TG_JOURNAL_RECORDS of them */
     struct srv_batch *batches;
     uint32_t batch_free; /* number + 1 of the first free one */
@@ -124,6 +136,8 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
                       const struct tg_envelope *envelope);
 void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
                             const struct tg_envelope *envelope);
+/* Decides what waits for its group; called before the frames go and before any other request. */
+void srv_orders_decide_staged(struct srv_core *core);
 /* A forwarded order arrived; false when it cannot be taken now (the reply ring is full). */
 bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request);
 /* An answer reached the core of its connection. */

@@ -1,4 +1,8 @@
-/* The way of an order through a core: decode, route, decide or forward, answer. */
+/* The way of an order through a core: read, stage, decide or forward, answer.
+ *
+ * Orders are staged in small groups: reading one asks for the memory that deciding it will need, so
+ * that the cache misses of a group overlap. A group ends when it is full, when the received bytes
+ * end, and before any other request. */
 #include "server/core.h"
 
 #include "base/assert.h"
@@ -72,13 +76,12 @@ static bool forward(struct srv_core *core, const struct eng_item *item,
     return false;
 }
 
-/* Decodes and routes one order. True: `answer` is final. */
-static bool place(struct srv_core *core, struct tg_bytes message,
-                  const struct srv_address *address, struct tg_answer *answer)
+/* Decodes an order and finds its item. True: `answer` is final, and a refusal. */
+static bool read_order(struct srv_core *core, struct tg_bytes message, struct tg_order *order,
+                       struct eng_item **item, struct tg_answer *answer)
 {
-    struct tg_order order;
     enum tg_field field = TG_FIELD_NONE;
-    switch (tg_order_decode(message, &order, &field)) {
+    switch (tg_order_decode(message, order, &field)) {
     case TG_DECODE_OK:
         break;
     case TG_DECODE_MALFORMED:
@@ -89,15 +92,12 @@ static bool place(struct srv_core *core, struct tg_bytes message,
         return true;
     }
     const struct eng_catalog *catalog = &core->shard->engine->catalog;
-    struct eng_item *item = eng_catalog_item(catalog, order.sale_id, order.sku, order.sku_bytes);
-    if (!item) {
-        bool sale_known = eng_catalog_sale(catalog, order.sale_id) != NULL;
-        *answer = refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
-        return true;
-    }
-    if (item->shard == core->core)
-        return decide(core, item, &order, address, answer);
-    return forward(core, item, &order, address, answer);
+    *item = eng_catalog_item(catalog, order->sale_id, order->sku, order->sku_bytes);
+    if (*item)
+        return false;
+    bool sale_known = eng_catalog_sale(catalog, order->sale_id) != NULL;
+    *answer = refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
+    return true;
 }
 
 bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
@@ -195,7 +195,60 @@ void srv_orders_deliver(struct srv_core *core, const struct srv_address *address
         net_conn_end(core->net, conn, orders);
 }
 
-/* --- requests --- */
+/* --- requests: read, stage, decide in groups --- */
+
+/* An answer that is known at once. */
+static void answer_now(struct srv_core *core, const struct srv_address *address,
+                       const struct tg_answer *answer)
+{
+    if (address->batch != 0) {
+        struct srv_batch *batch = &core->batches[address->batch - 1];
+        batch->answers[address->position] = *answer;
+        batch->unanswered--; /* whoever filled the batch looks whether that was the last */
+        return;
+    }
+    struct net_conn *conn = net_conn_find(core->net, address->conn);
+    if (conn)
+        answer_single(core, conn, address->correlation_id, answer);
+}
+
+static void decide_one(struct srv_core *core, const struct srv_staged *staged)
+{
+    struct tg_answer answer;
+    const struct srv_address *address = &staged->address;
+    bool mine = staged->item->shard == core->core;
+    if (mine ? decide(core, staged->item, &staged->order, address, &answer)
+             : forward(core, staged->item, &staged->order, address, &answer)) {
+        answer_now(core, address, &answer);
+        return;
+    }
+    struct net_conn *conn = net_conn_find(core->net, address->conn);
+    if (address->batch == 0 && conn)
+        net_conn_begin(conn, 1);
+}
+
+void srv_orders_decide_staged(struct srv_core *core)
+{
+    for (uint32_t i = 0; i < core->staged_count; i++)
+        decide_one(core, &core->staged[i]);
+    core->staged_count = 0;
+}
+
+static void place(struct srv_core *core, struct tg_bytes message,
+                  const struct srv_address *address)
+{
+    struct srv_staged *staged = &core->staged[core->staged_count];
+    struct tg_answer answer;
+    if (read_order(core, message, &staged->order, &staged->item, &answer)) {
+        answer_now(core, address, &answer);
+        return;
+    }
+    staged->address = *address;
+    if (staged->item->shard == core->core)
+        eng_shard_prefetch(core->shard, staged->item, &staged->order);
+    if (++core->staged_count == SRV_STAGED_MAX)
+        srv_orders_decide_staged(core);
+}
 
 void srv_orders_place(struct srv_core *core, struct net_conn *conn,
                       const struct tg_envelope *envelope)
@@ -205,11 +258,7 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
         .correlation_id = envelope->correlation_id,
         .core = (uint16_t)core->core,
     };
-    struct tg_answer answer;
-    if (place(core, envelope->body, &address, &answer))
-        answer_single(core, conn, envelope->correlation_id, &answer);
-    else
-        net_conn_begin(conn, 1);
+    place(core, envelope->body, &address);
 }
 
 /* Counts the orders of a batch without reading them; false when the batch is no such message. */
@@ -271,8 +320,8 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
     struct tg_bytes body = envelope->body, order;
     bool malformed = false;
     for (; tg_orders_next(&body, &order, &malformed); address.position++)
-        if (place(core, order, &address, &batch->answers[address.position]))
-            batch->unanswered--;
+        place(core, order, &address);
+    srv_orders_decide_staged(core);
     if (batch->unanswered == 0)
         batch_answer(core, batch, conn);
     else

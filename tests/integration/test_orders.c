@@ -437,3 +437,25 @@ Test(orders, an_id_is_forgotten_when_its_time_is_over)
     tgc_close(client);
     daemon_end(&daemon);
 }
+
+Test(orders, a_full_table_is_busy_with_a_hint_and_takes_nothing)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "engine.orders_max=16", "--set", "engine.holdings_max=16", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000, 0);
+    uint64_t accepted = 0;
+    struct tg_answer answer = {0};
+    while (answer.verdict != TG_BUSY) {
+        struct tg_order order = sale_order(1, "A", accepted, 1);
+        cr_assert(accepted < 1000, "the table is never full");
+        answer = sale_place(client, &order);
+        accepted += answer.verdict == TG_ACCEPTED;
+    }
+    cr_assert(accepted >= 16, "only %llu orders fit", (unsigned long long)accepted);
+    cr_assert(answer.retry_after_ms > 0);
+    cr_assert_eq(sale_available(client, 1, "A"), 1000 - accepted);
+    cr_assert_eq(sale_list(client, 1, NULL, NULL), accepted);
+    tgc_close(client);
+    daemon_end(&daemon);
+}

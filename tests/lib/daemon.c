@@ -144,6 +144,8 @@ static void set_faults(const struct daemon *daemon)
 static void become(const struct daemon *daemon, pid_t parent, int ready_fd)
 {
     char listen[32];
+    if (daemon->with_faults)
+        set_faults(daemon);
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", daemon->port);
     const char *argv[DAEMON_ARGS_MAX + 6] = {daemon_program("tidegated"), "--data-dir",
                                              daemon->data_dir, "--listen", listen};
@@ -155,8 +157,6 @@ static void become(const struct daemon *daemon, pid_t parent, int ready_fd)
     int log = open(daemon->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(ready_fd, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    if (daemon->with_faults)
-        set_faults(daemon);
     execv(argv[0], (char *const *)(uintptr_t)argv);
     dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
     _exit(127);
@@ -180,7 +180,7 @@ static int spawn(struct daemon *daemon)
 /* Reads the ready line; false when the daemon ended without one. */
 static bool read_ready(struct daemon *daemon, int fd)
 {
-    char line[256];
+    char line[256] = "";
     size_t used = 0;
     struct pollfd event = {.fd = fd, .events = POLLIN};
     while (used < sizeof(line) - 1 && !memchr(line, '\n', used)) {

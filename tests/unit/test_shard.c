@@ -1,0 +1,896 @@
+/* The shard's decisions one by one. tests/unit/test_shard_fuzz.c plays them against a model. */
+#include "engine/shard.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TTL_MS 10000
+
+enum {
+    NOW = 1500,
+    STARTS = 1000,
+    ENDS = 100000,
+    PRICE = 100,
+};
+
+/* Two shards, one sale of four items: 0 and 2 belong to shard 0, 1 and 3 to shard 1. Item 0 and 1
+ * have 10 units, a limit of 3 for each user and at most 2 in one order; 2 and 3 have 5 units and
+ * no limits. */
+struct world {
+    struct eng_engine engine;
+    struct tg_record record;
+};
+
+static void sale_add(struct eng_engine *engine)
+{
+    struct tg_sale_def *def = tg_sale_def_create(4);
+    bool full;
+    def->sale_id = 1;
+    def->kind = TG_SALE_SECKILL;
+    def->starts_at_ms = STARTS;
+    def->ends_at_ms = ENDS;
+    for (uint32_t i = 0; i < 4; i++) {
+        def->items[i].sku_bytes = 1;
+        def->items[i].sku[0] = (uint8_t)('A' + i);
+        def->items[i].sale_price_minor = PRICE;
+        def->items[i].stock_units = i < 2 ? 10 : 5;
+        def->items[i].per_user_limit = i < 2 ? 3 : 0;
+        def->items[i].per_order_max = i < 2 ? 2 : 0;
+    }
+    cr_assert_eq(eng_catalog_prepare(&engine->catalog, def, &full), TG_OK);
+    eng_catalog_publish(&engine->catalog, def);
+    free(def);
+}
+
+/* `world` is filled in place: shards point into it. */
+static void world_make_sized(struct world *world, uint32_t orders_max, uint32_t holdings_max)
+{
+    struct eng_config config = {
+        .shards = 2,
+        .sales_max = 4,
+        .items_max = 16,
+        .orders_max = orders_max,
+        .holdings_max = holdings_max,
+        .request_ttl_ms = TTL_MS,
+        .hash_seed = 3,
+    };
+    struct tg_fault fault;
+    memset(world, 0, sizeof(*world));
+    cr_assert_eq(eng_engine_create(&config, &world->engine, &fault), TG_ERR_OK);
+    sale_add(&world->engine);
+}
+
+static void world_make(struct world *world)
+{
+    world_make_sized(world, 64, 64);
+}
+
+static struct eng_item *item_at(struct world *world, uint32_t item)
+{
+    return &world->engine.catalog.items[item];
+}
+
+static struct eng_shard *owner(struct world *world, uint32_t item)
+{
+    return &world->engine.shards[item_at(world, item)->shard];
+}
+
+/* An order in good order: one unit at the right price; its id is made of `id`. */
+static struct tg_order order_of(uint8_t id, uint64_t user_id)
+{
+    struct tg_order order = {
+        .sale_id = 1, .user_id = user_id, .unit_price_minor = PRICE, .quantity = 1};
+    memset(order.request_id, id, sizeof(order.request_id));
+    return order;
+}
+
+static struct eng_decision place(struct world *world, uint32_t item, const struct tg_order *order)
+{
+    struct eng_decision decision;
+    memset(&decision, 0xa5, sizeof(decision));
+    eng_shard_place(owner(world, item), item_at(world, item), order, NOW, &world->record,
+                    &decision);
+    return decision;
+}
+
+static enum tg_verdict verdict_at(struct world *world, uint32_t item, const struct tg_order *order,
+                                  int64_t now_ms)
+{
+    struct eng_decision decision;
+    eng_shard_place(owner(world, item), item_at(world, item), order, now_ms, &world->record,
+                    &decision);
+    return decision.verdict;
+}
+
+/* Accepts an order and makes it durable with `order_id`. */
+static struct eng_decision accept(struct world *world, uint32_t item, const struct tg_order *order,
+                                  uint64_t order_id)
+{
+    struct eng_decision decision = place(world, item, order);
+    cr_assert_eq(decision.verdict, TG_ACCEPTED);
+    cr_assert_not(decision.replayed);
+    world->record.outcome = TG_OUTCOME_DURABLE;
+    world->record.order_id = order_id;
+    eng_shard_order_durable(owner(world, item), &world->record);
+    return decision;
+}
+
+/* Everything that a refusal must leave alone. */
+struct picture {
+    struct tg_stock stocks[4];
+    uint32_t orders[2];
+    uint32_t holdings[2];
+    uint32_t in_flight[4];
+};
+
+static struct picture picture_of(struct world *world)
+{
+    struct picture picture;
+    memset(&picture, 0, sizeof(picture));
+    for (uint32_t i = 0; i < 4; i++) {
+        picture.stocks[i] = eng_item_stock(item_at(world, i));
+        picture.in_flight[i] = item_at(world, i)->orders_in_flight;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        picture.orders[i] = world->engine.shards[i].requests.count;
+        picture.holdings[i] = world->engine.shards[i].holdings.count;
+    }
+    return picture;
+}
+
+static bool unmoved(struct world *world, const struct picture *before)
+{
+    struct picture after = picture_of(world);
+    return memcmp(&after, before, sizeof(after)) == 0;
+}
+
+/* A whole round of sweeping, however many calls it takes. */
+static uint32_t sweep(struct world *world, uint32_t item, int64_t now_ms)
+{
+    uint32_t dropped = 0;
+    for (int call = 0; call < 16; call++)
+        dropped += eng_shard_sweep(owner(world, item), now_ms);
+    return dropped;
+}
+
+/* --- accepting --- */
+
+Test(shard, an_accepted_order_takes_its_units_its_limit_and_its_id)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(7, 42);
+    order.quantity = 2;
+    struct eng_decision decision = place(&world, 0, &order);
+    cr_assert_eq(decision.verdict, TG_ACCEPTED);
+    cr_assert_eq(decision.field, TG_FIELD_NONE);
+    cr_assert_not(decision.replayed);
+    cr_assert_not(decision.in_flight);
+    struct tg_stock stock = eng_item_stock(item_at(&world, 0));
+    cr_assert_eq(stock.available_units, 8);
+    cr_assert_eq(stock.reserved_units, 2);
+    cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 42, 0), 2);
+    cr_assert_eq(owner(&world, 0)->requests.count, 1);
+    cr_assert_eq(item_at(&world, 0)->orders_in_flight, 1);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_record_of_an_accepted_order_says_all_of_it)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(7, 42);
+    order.quantity = 2;
+    order.channel = 65535;
+    order.external_id = (const uint8_t *)"basket\0 1";
+    order.external_bytes = 9;
+    memset(&world.record, 0xff, sizeof(world.record));
+    struct eng_decision decision = place(&world, 1, &order);
+    const struct tg_record *record = &world.record;
+    cr_assert_eq(record->kind, TG_RECORD_ORDER);
+    cr_assert_eq(record->outcome, 0);
+    cr_assert_eq(record->channel, 65535);
+    cr_assert_eq(record->item, 1);
+    cr_assert_eq(record->order_id, 0);
+    cr_assert_eq(record->at_ms, NOW);
+    cr_assert_eq(memcmp(record->order.request_id, order.request_id, 16), 0);
+    cr_assert_eq(record->order.user_id, 42);
+    cr_assert_eq(record->order.unit_price_minor, PRICE);
+    cr_assert_eq(record->order.quantity, 2);
+    cr_assert_eq(record->order.slot, decision.slot);
+    cr_assert_eq(record->order.external_bytes, 9);
+    cr_assert_eq(memcmp(record->order.external_id, "basket\0 1", 9), 0);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_durable_order_is_answered_with_its_id_price_and_time)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(7, 42);
+    struct eng_decision decision = accept(&world, 0, &order, 1234);
+    struct tg_answer answer =
+        eng_shard_answer(owner(&world, 0), decision.slot, decision.generation);
+    cr_assert_eq(answer.verdict, TG_ACCEPTED);
+    cr_assert_eq(answer.order_id, 1234);
+    cr_assert_eq(answer.unit_price_minor, PRICE);
+    cr_assert_eq(answer.accepted_at_ms, NOW);
+    cr_assert_eq(item_at(&world, 0)->orders_in_flight, 0);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_last_unit_can_be_bought_and_no_more)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    order.quantity = 5;
+    cr_assert_eq(place(&world, 2, &order).verdict, TG_ACCEPTED);
+    struct tg_order next = order_of(2, 2);
+    cr_assert_eq(place(&world, 2, &next).verdict, TG_SOLD_OUT);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- refusing --- */
+
+/* Each is refused for one reason, and moves nothing. */
+static void expect_refusal(struct world *world, uint32_t item, const struct tg_order *order,
+                           int64_t now_ms, enum tg_verdict verdict)
+{
+    struct picture before = picture_of(world);
+    struct tg_record record_before = world->record;
+    struct eng_decision decision;
+    eng_shard_place(owner(world, item), item_at(world, item), order, now_ms, &world->record,
+                    &decision);
+    cr_assert_eq(decision.verdict, verdict, "%s, not %s", tg_verdict_name((int)verdict),
+                 tg_verdict_name((int)decision.verdict));
+    cr_assert_eq(decision.field == TG_FIELD_PER_ORDER, verdict == TG_INVALID_ARGUMENT);
+    cr_assert(unmoved(world, &before), "%s moved something", tg_verdict_name((int)verdict));
+    cr_assert_eq(memcmp(&record_before, &world->record, sizeof(record_before)), 0);
+}
+
+static void set_state(struct world *world, enum tg_sale_state state)
+{
+    bool changes;
+    struct eng_sale *sale = &world->engine.catalog.sales[0];
+    cr_assert_eq(eng_sale_state_decide(sale, state, &changes), TG_OK);
+    cr_assert(changes);
+    eng_sale_state_settle(sale, state, true);
+}
+
+Test(shard, each_refusal_has_its_verdict_and_moves_nothing)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    expect_refusal(&world, 0, &order, STARTS - 1, TG_NOT_STARTED);
+    expect_refusal(&world, 0, &order, ENDS, TG_ENDED);
+    order.unit_price_minor++;
+    expect_refusal(&world, 0, &order, NOW, TG_PRICE_CHANGED);
+    order.unit_price_minor--;
+    order.quantity = 3;
+    expect_refusal(&world, 0, &order, NOW, TG_INVALID_ARGUMENT);
+    order.quantity = 6;
+    expect_refusal(&world, 2, &order, NOW, TG_INSUFFICIENT_STOCK);
+    set_state(&world, TG_SALE_PAUSED);
+    expect_refusal(&world, 0, &order, NOW, TG_PAUSED);
+    set_state(&world, TG_SALE_CLOSED);
+    expect_refusal(&world, 0, &order, NOW, TG_ENDED);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_sold_out_item_is_refused_and_moves_nothing)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order all = order_of(1, 1), next = order_of(2, 2);
+    all.quantity = 5;
+    accept(&world, 2, &all, 1);
+    expect_refusal(&world, 2, &next, NOW, TG_SOLD_OUT);
+    next.quantity = 2;
+    expect_refusal(&world, 2, &next, NOW, TG_SOLD_OUT);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_limit_counts_what_the_user_has_and_asks_for)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order first = order_of(1, 42), second = order_of(2, 42), third = order_of(3, 42);
+    first.quantity = 2;
+    place(&world, 0, &first); /* in flight counts as well */
+    second.quantity = 2;
+    expect_refusal(&world, 0, &second, NOW, TG_LIMIT_REACHED);
+    second.quantity = 1;
+    cr_assert_eq(place(&world, 0, &second).verdict, TG_ACCEPTED, "three are allowed");
+    expect_refusal(&world, 0, &third, NOW, TG_LIMIT_REACHED);
+    cr_assert_eq(place(&world, 1, &third).verdict, TG_ACCEPTED, "another item, another count");
+    struct tg_order other = order_of(4, 43);
+    cr_assert_eq(place(&world, 0, &other).verdict, TG_ACCEPTED, "another user, another count");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, sold_out_is_told_before_the_limit_and_the_limit_before_the_tables)
+{
+    struct world world;
+    world_make_sized(&world, 2, 64);
+    struct tg_order first = order_of(1, 42), second = order_of(2, 42), third = order_of(3, 42);
+    first.quantity = second.quantity = third.quantity = 2;
+    accept(&world, 0, &first, 1);
+    second.quantity = 1;
+    accept(&world, 0, &second, 2);
+    expect_refusal(&world, 0, &third, NOW, TG_LIMIT_REACHED); /* the table is full, too */
+    eng_item_move(item_at(&world, 0), -7, 7, 0, 0);
+    expect_refusal(&world, 0, &third, NOW, TG_SOLD_OUT);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- full --- */
+
+Test(shard, a_full_journal_is_busy_for_what_would_be_accepted_alone)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_decision decision;
+    struct tg_order known = order_of(1, 1), order = order_of(2, 2);
+    accept(&world, 0, &known, 9);
+    struct picture before = picture_of(&world);
+    eng_shard_place(owner(&world, 0), item_at(&world, 0), &order, NOW, NULL, &decision);
+    cr_assert_eq(decision.verdict, TG_BUSY);
+    eng_shard_place(owner(&world, 0), item_at(&world, 0), &order, ENDS, NULL, &decision);
+    cr_assert_eq(decision.verdict, TG_ENDED, "a refusal needs no journal");
+    eng_shard_place(owner(&world, 0), item_at(&world, 0), &known, NOW, NULL, &decision);
+    cr_assert_eq(decision.verdict, TG_ACCEPTED, "nor does a retry");
+    cr_assert(decision.replayed);
+    cr_assert(unmoved(&world, &before));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_full_table_of_requests_is_busy_until_one_is_forgotten)
+{
+    struct world world;
+    world_make_sized(&world, 2, 64);
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2), three = order_of(3, 3);
+    accept(&world, 0, &one, 1);
+    accept(&world, 0, &two, 2);
+    expect_refusal(&world, 0, &three, NOW, TG_BUSY);
+    cr_assert_eq(place(&world, 1, &three).verdict, TG_ACCEPTED, "the other shard has room");
+    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1), 2);
+    struct tg_order four = order_of(4, 4);
+    cr_assert_eq(place(&world, 0, &four).verdict, TG_ACCEPTED);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_full_table_of_holdings_is_busy_for_new_pairs_of_limited_items_alone)
+{
+    struct world world;
+    world_make_sized(&world, 64, 1);
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2), more = order_of(3, 1);
+    accept(&world, 0, &one, 1);
+    expect_refusal(&world, 0, &two, NOW, TG_BUSY);
+    cr_assert_eq(place(&world, 0, &more).verdict, TG_ACCEPTED, "this pair is counted already");
+    cr_assert_eq(place(&world, 2, &two).verdict, TG_ACCEPTED, "no limit, nothing to count");
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- the storage refuses --- */
+
+Test(shard, a_refusal_by_the_storage_gives_everything_back)
+{
+    struct world world;
+    world_make(&world);
+    struct picture before = picture_of(&world);
+    struct tg_order order = order_of(1, 1);
+    order.quantity = 2;
+    struct eng_decision decision = place(&world, 0, &order);
+    world.record.outcome = TG_OUTCOME_REFUSED;
+    eng_shard_order_refused(owner(&world, 0), &world.record);
+    cr_assert(unmoved(&world, &before));
+    cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 1, 0), 0);
+    struct tg_answer answer =
+        eng_shard_answer(owner(&world, 0), decision.slot, decision.generation);
+    cr_assert_eq(answer.verdict, TG_STORAGE_FULL);
+    cr_assert_eq(answer.order_id, 0);
+    cr_assert_eq(place(&world, 0, &order).verdict, TG_ACCEPTED, "the id is free again");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_answer_is_for_the_order_that_asked_not_for_the_next_in_its_slot)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order first = order_of(1, 1), second = order_of(2, 2);
+    struct eng_decision refused = place(&world, 0, &first);
+    eng_shard_order_refused(owner(&world, 0), &world.record);
+    struct eng_decision durable = accept(&world, 0, &second, 77);
+    cr_assert_eq(durable.slot, refused.slot, "or this test tests nothing");
+    cr_assert_neq(durable.generation, refused.generation);
+    cr_assert_eq(eng_shard_answer(owner(&world, 0), refused.slot, refused.generation).verdict,
+                 TG_STORAGE_FULL);
+    cr_assert_eq(eng_shard_answer(owner(&world, 0), durable.slot, durable.generation).order_id, 77);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- retries --- */
+
+Test(shard, a_retry_gets_the_first_answer_and_moves_nothing)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    order.external_id = (const uint8_t *)"e";
+    order.external_bytes = 1;
+    struct eng_decision first = accept(&world, 0, &order, 55);
+    struct picture before = picture_of(&world);
+    struct eng_decision retry = place(&world, 0, &order);
+    cr_assert_eq(retry.verdict, TG_ACCEPTED);
+    cr_assert(retry.replayed);
+    cr_assert_not(retry.in_flight);
+    cr_assert_eq(retry.slot, first.slot);
+    cr_assert_eq(retry.generation, first.generation);
+    cr_assert(unmoved(&world, &before));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_retry_of_an_order_in_flight_waits_for_it)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    struct eng_decision first = place(&world, 0, &order);
+    struct tg_record record = world.record;
+    struct eng_decision retry = place(&world, 0, &order);
+    cr_assert_eq(retry.verdict, TG_ACCEPTED);
+    cr_assert(retry.replayed);
+    cr_assert(retry.in_flight);
+    cr_assert_eq(retry.slot, first.slot);
+    cr_assert_eq(retry.generation, first.generation);
+    cr_assert_eq(memcmp(&record, &world.record, sizeof(record)), 0, "the record is untouched");
+    eng_engine_destroy(&world.engine);
+}
+
+/* Sold out, over, paused, repriced by now: the first answer stands all the same. */
+Test(shard, a_retry_is_answered_however_the_sale_stands_by_now)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    order.quantity = 5;
+    accept(&world, 2, &order, 1);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW), TG_ACCEPTED, "sold out");
+    cr_assert_eq(verdict_at(&world, 2, &order, ENDS + 1), TG_ACCEPTED, "ended");
+    set_state(&world, TG_SALE_PAUSED);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW), TG_ACCEPTED, "paused");
+    set_state(&world, TG_SALE_CLOSED);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW), TG_ACCEPTED, "closed");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_refused_order_may_be_tried_again_under_its_id)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    cr_assert_eq(verdict_at(&world, 0, &order, STARTS - 1), TG_NOT_STARTED);
+    cr_assert_eq(verdict_at(&world, 0, &order, STARTS), TG_ACCEPTED);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, one_id_with_another_body_is_a_conflict_whichever_field_differs)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    order.external_id = (const uint8_t *)"basket";
+    order.external_bytes = 6;
+    accept(&world, 0, &order, 1);
+
+    struct tg_order other = order;
+    other.user_id = 2;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.quantity = 2;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.unit_price_minor++;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.channel = 1;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.external_id = (const uint8_t *)"Basket";
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.external_bytes = 5;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    other = order;
+    other.external_bytes = 0;
+    expect_refusal(&world, 0, &other, NOW, TG_REQUEST_ID_CONFLICT);
+    expect_refusal(&world, 2, &order, NOW, TG_REQUEST_ID_CONFLICT); /* same shard */
+    expect_refusal(&world, 1, &order, NOW, TG_REQUEST_ID_CONFLICT); /* another shard */
+    cr_assert_eq(place(&world, 0, &order).verdict, TG_ACCEPTED, "the true retry is none");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_conflict_is_told_before_any_other_refusal)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    accept(&world, 0, &order, 1);
+    expect_refusal(&world, 2, &order, ENDS, TG_REQUEST_ID_CONFLICT);
+    expect_refusal(&world, 1, &order, ENDS, TG_REQUEST_ID_CONFLICT);
+    eng_engine_destroy(&world.engine);
+}
+
+/* Two shards claim one id at the same moment: each has its word in its table before it looks at
+ * the other's. Whoever looks then steps back, so that never both accept. */
+Test(shard, an_id_that_another_shard_claims_at_this_moment_is_a_conflict)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    struct eng_request_key key = eng_request_key(order.request_id, 3);
+    struct eng_requests *other = &world.engine.shards[1].requests;
+    uint32_t claimed = eng_requests_insert(other, &key);
+    expect_refusal(&world, 0, &order, NOW, TG_REQUEST_ID_CONFLICT);
+    cr_assert_eq(eng_requests_find(&world.engine.shards[0].requests, &key), ENG_SLOT_NONE);
+    cr_assert_eq(eng_requests_find(other, &key), claimed, "the other's claim is its own");
+    eng_requests_remove(other, claimed);
+    cr_assert_eq(place(&world, 0, &order).verdict, TG_ACCEPTED, "the id is not burnt");
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- the gate --- */
+
+Test(shard, the_gate_refuses_strangers_and_lets_retries_pass)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_decision decision;
+    struct tg_order all = order_of(1, 1), stranger = order_of(2, 2);
+    all.quantity = 5;
+    const struct eng_item *item = item_at(&world, 2);
+    cr_assert_not(eng_gate_refuses(&world.engine, item, &all, NOW, &decision));
+    place(&world, 2, &all);
+    cr_assert(eng_gate_refuses(&world.engine, item, &stranger, NOW, &decision));
+    cr_assert_eq(decision.verdict, TG_SOLD_OUT);
+    cr_assert_not(eng_gate_refuses(&world.engine, item, &all, NOW, &decision),
+                  "a retry, though it is in flight");
+    cr_assert_not(eng_gate_refuses(&world.engine, item, &all, ENDS, &decision));
+    stranger = all;
+    stranger.user_id = 9;
+    cr_assert_not(eng_gate_refuses(&world.engine, item, &stranger, NOW, &decision),
+                  "the owner tells the conflict");
+    cr_assert_not(eng_gate_refuses(&world.engine, item_at(&world, 1), &all, ENDS, &decision),
+                  "whichever shard knows the id");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_gate_names_the_field_of_too_many_in_one_order)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_decision decision;
+    struct tg_order order = order_of(1, 1);
+    order.quantity = 3;
+    cr_assert(eng_gate_refuses(&world.engine, item_at(&world, 0), &order, NOW, &decision));
+    cr_assert_eq(decision.verdict, TG_INVALID_ARGUMENT);
+    cr_assert_eq(decision.field, TG_FIELD_PER_ORDER);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- adjustments --- */
+
+static enum tg_verdict adjust(struct world *world, uint32_t item, const struct eng_adjust *change,
+                              bool *changes, enum tg_field *field)
+{
+    return eng_shard_adjust(owner(world, item), item_at(world, item), change, NOW, &world->record,
+                            changes, field);
+}
+
+static enum tg_verdict adjust_by(struct world *world, uint32_t item, int64_t delta, bool *changes)
+{
+    enum tg_field field;
+    struct eng_adjust change = {.delta_units = delta, .reason = "why", .reason_bytes = 3};
+    return adjust(world, item, &change, changes, &field);
+}
+
+static void settle(struct world *world, uint32_t item, enum tg_outcome outcome)
+{
+    world->record.outcome = (uint8_t)outcome;
+    eng_shard_adjust_settle(owner(world, item), &world->record);
+}
+
+Test(shard, more_stock_comes_when_it_is_durable)
+{
+    struct world world;
+    world_make(&world);
+    bool changes;
+    cr_assert_eq(adjust_by(&world, 2, 4, &changes), TG_OK);
+    cr_assert(changes);
+    cr_assert_eq(world.record.kind, TG_RECORD_ADJUST);
+    cr_assert_eq(world.record.item, 2);
+    cr_assert_eq(world.record.at_ms, NOW);
+    cr_assert_eq(world.record.adjust.delta_units, 4);
+    cr_assert_eq(world.record.adjust.reason_bytes, 3);
+    cr_assert_eq(memcmp(world.record.adjust.reason, "why", 3), 0);
+    cr_assert_eq(eng_item_stock(item_at(&world, 2)).available_units, 5);
+    settle(&world, 2, TG_OUTCOME_DURABLE);
+    cr_assert_eq(eng_item_stock(item_at(&world, 2)).available_units, 9);
+    cr_assert_eq(eng_item_stock(item_at(&world, 2)).restocked_units, 4);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, less_stock_is_gone_at_once_and_comes_back_when_refused)
+{
+    struct world world;
+    world_make(&world);
+    bool changes;
+    struct picture before = picture_of(&world);
+    cr_assert_eq(adjust_by(&world, 2, -5, &changes), TG_OK);
+    struct tg_order order = order_of(1, 1);
+    cr_assert_eq(place(&world, 2, &order).verdict, TG_SOLD_OUT);
+    settle(&world, 2, TG_OUTCOME_REFUSED);
+    cr_assert(unmoved(&world, &before));
+    cr_assert_eq(adjust_by(&world, 2, -5, &changes), TG_OK);
+    settle(&world, 2, TG_OUTCOME_DURABLE);
+    cr_assert_eq(eng_item_stock(item_at(&world, 2)).restocked_units, -5);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, more_stock_that_is_refused_never_was)
+{
+    struct world world;
+    world_make(&world);
+    bool changes;
+    struct picture before = picture_of(&world);
+    cr_assert_eq(adjust_by(&world, 2, 5, &changes), TG_OK);
+    settle(&world, 2, TG_OUTCOME_REFUSED);
+    cr_assert(unmoved(&world, &before));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, only_what_is_available_can_be_taken_away)
+{
+    struct world world;
+    world_make(&world);
+    bool changes = true;
+    struct tg_order order = order_of(1, 1);
+    order.quantity = 2;
+    accept(&world, 2, &order, 1);
+    struct picture before = picture_of(&world);
+    cr_assert_eq(adjust_by(&world, 2, -4, &changes), TG_INSUFFICIENT_STOCK);
+    cr_assert_not(changes);
+    cr_assert_eq(adjust_by(&world, 2, INT64_MIN, &changes), TG_INSUFFICIENT_STOCK);
+    cr_assert(unmoved(&world, &before));
+    cr_assert_eq(adjust_by(&world, 2, -3, &changes), TG_OK);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_books_of_an_item_have_a_limit)
+{
+    struct world world;
+    world_make(&world);
+    bool changes = true;
+    enum tg_field field;
+    struct eng_adjust change = {.delta_units = TG_STOCK_UNITS_MAX - 5 + 1};
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_INVALID_ARGUMENT);
+    cr_assert_eq(field, TG_FIELD_STOCK_RANGE);
+    cr_assert_not(changes);
+    change.delta_units = INT64_MAX;
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_INVALID_ARGUMENT);
+    change.delta_units = TG_STOCK_UNITS_MAX - 5;
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_OK);
+    settle(&world, 2, TG_OUTCOME_DURABLE);
+    cr_assert_eq(eng_item_stock(item_at(&world, 2)).available_units, TG_STOCK_UNITS_MAX);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, compare_and_set_needs_the_expected_stock)
+{
+    struct world world;
+    world_make(&world);
+    bool changes = true;
+    enum tg_field field;
+    struct eng_adjust change = {.compare = true, .expected_units = 4, .new_units = 20};
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_STOCK_CHANGED);
+    cr_assert_not(changes);
+    change.expected_units = 5 + (1ull << 32);
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_STOCK_CHANGED);
+    change.expected_units = 5;
+    change.new_units = 5;
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_OK);
+    cr_assert_not(changes, "it stands there already");
+    change.new_units = UINT64_MAX;
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_INVALID_ARGUMENT);
+    cr_assert_eq(field, TG_FIELD_STOCK_RANGE);
+    change.new_units = 0;
+    cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_OK);
+    cr_assert(changes);
+    cr_assert_eq(world.record.adjust.delta_units, -5);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, one_adjustment_of_an_item_goes_at_a_time)
+{
+    struct world world;
+    world_make(&world);
+    bool changes;
+    enum tg_field field;
+    cr_assert_eq(adjust_by(&world, 2, 1, &changes), TG_OK);
+    struct tg_record first = world.record;
+    cr_assert_eq(adjust_by(&world, 2, 1, &changes), TG_BUSY);
+    cr_assert_not(changes);
+    cr_assert_eq(memcmp(&first, &world.record, sizeof(first)), 0);
+    cr_assert_eq(adjust_by(&world, 0, 1, &changes), TG_OK, "another item may");
+    world.record = first;
+    settle(&world, 2, TG_OUTCOME_DURABLE);
+    cr_assert_eq(adjust_by(&world, 2, 1, &changes), TG_OK);
+    struct eng_adjust change = {.delta_units = 1};
+    cr_assert_eq(eng_shard_adjust(owner(&world, 3), item_at(&world, 3), &change, NOW, NULL,
+                                  &changes, &field),
+                 TG_BUSY, "the journal is full");
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- forgetting --- */
+
+Test(shard, an_id_is_remembered_for_its_time_and_then_forgotten)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    accept(&world, 2, &order, 1);
+    sweep(&world, 2, NOW + TTL_MS);
+    cr_assert(place(&world, 2, &order).replayed, "the last moment");
+    cr_assert_eq(sweep(&world, 2, NOW + TTL_MS + 1), 1);
+    struct eng_decision decision = place(&world, 2, &order);
+    cr_assert_eq(decision.verdict, TG_ACCEPTED);
+    cr_assert_not(decision.replayed);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_order_in_flight_is_never_forgotten)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    place(&world, 0, &order);
+    cr_assert_eq(sweep(&world, 0, ENDS + 10 * TTL_MS), 0);
+    world.record.order_id = 5;
+    eng_shard_order_durable(owner(&world, 0), &world.record);
+    cr_assert_eq(sweep(&world, 0, ENDS + 10 * TTL_MS), 2, "id and holding");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, limits_outlive_the_ids_and_last_as_long_as_the_sale)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order first = order_of(1, 1), second = order_of(2, 1);
+    first.quantity = second.quantity = 2;
+    accept(&world, 0, &first, 1);
+    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1), 1);
+    cr_assert_eq(verdict_at(&world, 0, &second, NOW + TTL_MS + 1), TG_LIMIT_REACHED);
+    cr_assert_eq(sweep(&world, 0, ENDS), 1);
+    cr_assert_eq(owner(&world, 0)->holdings.count, 0);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_paused_sale_keeps_its_limits_and_a_closed_one_drops_them)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    accept(&world, 0, &order, 1);
+    set_state(&world, TG_SALE_PAUSED);
+    cr_assert_eq(sweep(&world, 0, NOW), 0);
+    set_state(&world, TG_SALE_CLOSED);
+    cr_assert_eq(sweep(&world, 0, NOW), 1);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- recovery --- */
+
+/* The order of id 7 and user 42 on item 0, as the storage hands it out. */
+static struct tg_order_row row_of(const struct tg_order *order, uint32_t item)
+{
+    struct tg_order_row row = {
+        .order_id = 99,
+        .user_id = order->user_id,
+        .unit_price_minor = order->unit_price_minor,
+        .accepted_at_ms = NOW,
+        .item = item,
+        .quantity = order->quantity,
+        .channel = order->channel,
+        .state = TG_ORDER_RESERVED,
+        .external_bytes = order->external_bytes,
+    };
+    memcpy(row.request_id, order->request_id, sizeof(row.request_id));
+    if (order->external_bytes)
+        memcpy(row.external_id, order->external_id, order->external_bytes);
+    return row;
+}
+
+Test(shard, a_restored_order_answers_its_retry_as_before_and_counts_for_the_limit)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_fault fault;
+    struct tg_order order = order_of(7, 42);
+    order.quantity = 2;
+    order.channel = 3;
+    order.external_id = (const uint8_t *)"e";
+    order.external_bytes = 1;
+    struct tg_order_row row = row_of(&order, 0);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
+    struct eng_decision retry = place(&world, 0, &order);
+    cr_assert(retry.replayed);
+    cr_assert_not(retry.in_flight);
+    struct tg_answer answer = eng_shard_answer(owner(&world, 0), retry.slot, retry.generation);
+    cr_assert_eq(answer.order_id, 99);
+    cr_assert_eq(answer.unit_price_minor, PRICE);
+    cr_assert_eq(answer.accepted_at_ms, NOW);
+    struct tg_order second = order_of(8, 42);
+    second.quantity = 2;
+    expect_refusal(&world, 0, &second, NOW, TG_LIMIT_REACHED);
+    order.channel = 4;
+    expect_refusal(&world, 0, &order, NOW, TG_REQUEST_ID_CONFLICT);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_old_order_is_restored_for_its_limit_alone)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_fault fault;
+    struct tg_order order = order_of(7, 42);
+    struct tg_order_row row = row_of(&order, 0);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW + TTL_MS + 1, &fault),
+                 TG_ERR_OK);
+    cr_assert_eq(owner(&world, 0)->requests.count, 0);
+    cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 42, 0), 1);
+    struct tg_order_row late = row_of(&order, 1);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &late, ENDS, &fault), TG_ERR_OK);
+    cr_assert_eq(owner(&world, 1)->holdings.count, 0, "a sale that is over needs no limits");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, recovery_names_the_limit_to_raise)
+{
+    struct world world;
+    world_make_sized(&world, 1, 1);
+    struct tg_fault fault;
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2);
+    struct tg_order_row row = row_of(&one, 0), other = row_of(&two, 0), third = row_of(&two, 2);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &other, NOW, &fault), TG_ERR_FULL);
+    cr_assert_not_null(strstr(fault.text, "engine.holdings_max"));
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &third, NOW, &fault), TG_ERR_FULL);
+    cr_assert_not_null(strstr(fault.text, "engine.orders_max"));
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- broken promises --- */
+
+Test(shard, an_order_of_another_shards_item_stops_the_process, .signal = SIGABRT)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_decision decision;
+    struct tg_order order = order_of(1, 1);
+    eng_shard_place(owner(&world, 1), item_at(&world, 0), &order, NOW, &world.record, &decision);
+}
+
+Test(shard, a_completion_that_comes_twice_stops_the_process, .signal = SIGABRT)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    accept(&world, 0, &order, 1);
+    eng_shard_order_durable(owner(&world, 0), &world.record);
+}
