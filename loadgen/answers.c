@@ -210,11 +210,13 @@ static inline void one_answer(struct lg_worker *worker, const struct lg_entry *e
     if (answer->verdict == TG_BUSY) {
         worker->stats.busy++;
         wait_again(worker, entry, answer->retry_after_ms);
-    } else if (entry->tag & LG_ENTRY_RETRY) {
-        check_retry(worker, entry, answer);
-    } else {
-        count_first(worker, entry, answer);
+        return;
     }
+    worker->final_ns = worker->now_ns;
+    if (entry->tag & LG_ENTRY_RETRY)
+        check_retry(worker, entry, answer);
+    else
+        count_first(worker, entry, answer);
 }
 
 /* The slot that an answer names, when a frame is in flight there. */

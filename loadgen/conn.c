@@ -123,7 +123,7 @@ void lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape)
     conn->resend_first = conn->resend_count = 0;
     for (uint32_t slot = 0; slot < shape->frames; slot++) {
         for (uint32_t i = 0; i < conn->slot_orders[slot]; i++)
-            conn->entries[slot * shape->batch + i].tag |= LG_ENTRY_RESENT;
+            conn->entries[slot * shape->batch + i].tag |= LG_ENTRY_RESENT | LG_ENTRY_DOUBT;
         if (conn->slot_orders[slot])
             conn->resend[conn->resend_count++] = slot;
     }

@@ -48,7 +48,8 @@ struct lg_entry {
 #define LG_ENTRY_RETRY                                                                             \
     ((uint64_t)1 << 63) /* was answered before: sent again to see that answer again */
 #define LG_ENTRY_RESENT ((uint64_t)1 << 62) /* was sent before without a final answer */
-#define LG_ENTRY_NUMBER (LG_ENTRY_RESENT - 1)
+#define LG_ENTRY_DOUBT  ((uint64_t)1 << 61) /* of those: its connection went, so it may stand */
+#define LG_ENTRY_NUMBER (LG_ENTRY_DOUBT - 1)
 
 struct lg_conn_shape {
     uint32_t frames;   /* slots */

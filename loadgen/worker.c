@@ -16,6 +16,7 @@
 #define TICK_NS         (50 * TG_NS_PER_MS) /* at least so often the loop looks around */
 #define WAKE_NS         20000               /* open loop: wake-ups closer than this are merged */
 #define SETTLE_STALL_NS (5 * TG_NS_PER_S)   /* without an answer: cut the connections, resend */
+#define SETTLE_BUSY_NS (5 * TG_NS_PER_S)    /* of nothing but BUSY: that is the answer */
 #define SQ_ENTRIES_MAX  4096u
 
 /* --- what to send ------------------------------------------------------------------------------
@@ -23,7 +24,8 @@
 
 static bool waiting_due(const struct lg_worker *w)
 {
-    return w->waiting_count && w->waiting[w->waiting_first].due_ns <= w->now_ns;
+    return w->waiting_count && !w->busy_is_final &&
+           w->waiting[w->waiting_first].due_ns <= w->now_ns;
 }
 
 static uint64_t room_for_more(const struct lg_worker *w)
@@ -358,8 +360,30 @@ static void begin_settle(struct lg_worker *w)
         if (w->retry_pool[i].tag)
             lg_retry_push(w, &w->retry_pool[i]);
     w->phase = LG_PHASE_SETTLE;
-    w->answer_ns = w->now_ns;
+    w->answer_ns = w->final_ns = w->now_ns;
     snapshot(w, &w->at_end);
+}
+
+/* An order that was never sent but to be answered BUSY was taken by nobody: BUSY is its answer. One
+ * that also was on a connection that broke may stand, and stays open. */
+static void take_busy_as_final(struct lg_worker *w)
+{
+    uint64_t left = 0;
+    for (uint64_t i = 0; i < w->waiting_count; i++) {
+        const struct lg_entry *entry =
+            &w->waiting[(w->waiting_first + i) & (w->waiting_room - 1)].entry;
+        if (entry->tag & LG_ENTRY_RETRY)
+            continue;
+        if (entry->tag & LG_ENTRY_DOUBT)
+            left++;
+        else
+            w->stats.verdicts[TG_BUSY]++;
+    }
+    w->waiting_count = 0;
+    w->open_orders = left;
+    if (left)
+        lg_worker_fail(w, TG_ERR_TIMEOUT, "%s answered %llu orders with nothing but BUSY",
+                       w->shared->server, (unsigned long long)left);
 }
 
 /* Nothing came for a while: either the server is gone, or it keeps orders without answering. New
@@ -367,6 +391,10 @@ static void begin_settle(struct lg_worker *w)
 static void watch_settle(struct lg_worker *w)
 {
     int64_t silent_ns = w->now_ns - w->answer_ns;
+    if (w->waiting_count && w->now_ns - w->final_ns > SETTLE_BUSY_NS && silent_ns < TG_NS_PER_S)
+        w->busy_is_final = true;
+    if (w->busy_is_final && !w->in_flight)
+        take_busy_as_final(w);
     if (silent_ns > SETTLE_STALL_NS && !w->settle_dropped) {
         w->settle_dropped = true;
         for (uint32_t i = 0; i < w->conn_count; i++)
@@ -454,7 +482,7 @@ static int64_t next_time_ns(const struct lg_worker *w)
         next_ns = earlier(next_ns, w->measure_ns);
     if (issuing(w))
         next_ns = earlier(next_ns, w->end_ns);
-    if (w->waiting_count && !waiting_due(w))
+    if (w->waiting_count && !waiting_due(w) && !w->busy_is_final)
         next_ns = earlier(next_ns, w->waiting[w->waiting_first].due_ns);
     if (is_open_loop(w) && issuing(w) && w->frames_due <= w->schedule.frames_taken &&
         w->next_number < w->shared->attempts_max) {
@@ -555,7 +583,7 @@ static void begin_run(struct lg_worker *w)
     lg_schedule_init(&w->schedule, shared->rate_per_s, shared->shape.batch, w->index,
                      shared->threads, shared->start_ns);
     w->now_ns = tg_clock_mono_ns();
-    w->first_ns = w->answer_ns = w->now_ns;
+    w->first_ns = w->answer_ns = w->final_ns = w->now_ns;
     w->frames_due = lg_schedule_frames_due(&w->schedule, w->now_ns);
     w->phase = LG_PHASE_WARMUP;
     for (uint32_t i = 0; !is_open_loop(w) && i < w->conn_count; i++)

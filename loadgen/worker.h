@@ -3,7 +3,8 @@
  *   CONNECT --> WARMUP --> MEASURE --> SETTLE --> DONE
  *
  * SETTLE begins no new order and waits until each one that was begun has its answer, reconnecting
- * and resending as long as it takes (at most `reconnect_ns` without any answer).
+ * and resending as long as it takes (at most `reconnect_ns` without any answer). When for a while
+ * every answer was BUSY, then BUSY is what those orders were answered.
  *
  * Latency: a monotonic clock is read once for each receive, not for each answer. It counts from
  * the time an order was written for sending (closed loop) or from the time at which it was due
@@ -137,7 +138,7 @@ void lg_worker_fini(struct lg_worker *worker);
 /* Orders begun and not answered: unknown outcomes, once the worker has ended. */
 static inline uint64_t lg_worker_open_orders(const struct lg_worker *worker)
 {
-    return worker->in_flight + worker->waiting_count;
+    return worker->in_flight + worker->waiting_count + worker->open_orders;
 }
 
 /* --- shared between worker.c and answers.c --- */

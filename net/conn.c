@@ -103,22 +103,42 @@ void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
 
 /* --- the life of a connection: what each state asks for --- */
 
+static void mark_ready(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->ready)
+        return;
+    conn->ready = true;
+    conn->ready_next = loop->ready;
+    loop->ready = conn;
+}
+
 static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
 {
     const struct net_options *options = &loop->options;
-    bool over = conn->in_flight >= options->in_flight_max ||
-                conn->output_bytes >= options->output_bytes_max;
     bool low = conn->in_flight <= options->in_flight_max / 2 &&
                conn->output_bytes <= options->output_bytes_max / 2;
-    if (over)
+    if (net_conn_is_over(loop, conn))
         conn->paused = true;
+    else if (low && conn->paused && conn->held_bytes > 0)
+        mark_ready(loop, conn); /* what is held comes before what the socket has */
     else if (low)
         conn->paused = false;
 
     if (conn->paused && conn->receive_armed && !conn->receive_cancelling)
         net_loop_cancel_receive(loop, conn);
-    else if (!conn->paused && !conn->receive_armed)
+    else if (!conn->paused && !conn->receive_armed && !conn->peer_closed)
         net_loop_arm_receive(loop, conn);
+}
+
+void net_conn_resume(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->state == NET_CONN_OPEN) {
+        conn->paused = false;
+        net_input_resume(loop, conn);
+        if (conn->peer_closed && !conn->paused)
+            net_conn_finish(loop, conn);
+    }
+    net_conn_update(loop, conn);
 }
 
 static void finish_when_answered(struct net_loop *loop, struct net_conn *conn)
@@ -154,7 +174,7 @@ void net_conn_update(struct net_loop *loop, struct net_conn *conn)
             net_loop_arm_receive(loop, conn);
         break;
     case NET_CONN_CLOSING:
-        if (!conn->receive_armed && !conn->send_in_flight && !conn->dirty)
+        if (!conn->receive_armed && !conn->send_in_flight && !conn->dirty && !conn->ready)
             free_conn(loop, conn);
         break;
     }
@@ -172,8 +192,8 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn)
     case NET_CONN_OPEN:
         late = (conn->in_flight == 0 && conn->output_bytes == 0 &&
                 now - conn->received_ns > options->idle_timeout_ns) ||
-               (conn->partial_bytes > 0 &&
-                now - conn->partial_since_ns > options->frame_timeout_ns);
+               (conn->held_bytes > 0 && !conn->paused &&
+                now - conn->held_since_ns > options->frame_timeout_ns);
         break;
     case NET_CONN_FINISHING:
         break;
@@ -204,8 +224,8 @@ void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result,
         result < 0 && result != -ENOBUFS && result != -ECANCELED && result != -EINTR;
     if (broken)
         net_conn_abort(loop, conn);
-    else if (result == 0)
-        net_conn_finish(loop, conn);
+    else if (result == 0 && !(conn->paused && conn->held_bytes > 0))
+        net_conn_finish(loop, conn); /* else what is held is answered first */
     net_conn_update(loop, conn);
 }
 

@@ -37,13 +37,15 @@ struct net_conn {
     struct net_chunk_queue waiting; /* filled since */
     uint32_t output_bytes;          /* in both */
     uint32_t in_flight;
-    /* input: the frame that is not complete */
-    uint8_t *partial;
-    uint32_t partial_capacity;
-    uint32_t partial_bytes;
+    /* input that is held: the start of a frame, or, while paused, all that came */
+    uint8_t *held;
+    uint32_t held_capacity;
+    uint32_t held_bytes;
+    bool ready; /* on the loop's list of connections that may go on with what they hold */
+    struct net_conn *ready_next;
     /* times, monotonic */
     int64_t received_ns;      /* the last byte */
-    int64_t partial_since_ns; /* the first byte of the unfinished frame */
+    int64_t held_since_ns; /* the first byte that is held */
     int64_t progress_ns;      /* output moved, or began to wait */
     struct msghdr message;
     struct iovec pieces[NET_SEND_CHUNKS];
@@ -71,7 +73,8 @@ struct net_loop {
     struct net_conn *dirty;
     uint32_t sweep_index;
     int64_t sweep_ns;
-    uint32_t partial_bytes; /* capacity handed out for unfinished frames */
+    uint32_t held_bytes; /* capacity handed out for input that is held */
+    struct net_conn *ready;
     struct net_chunk_pool chunks;
 };
 
@@ -81,6 +84,8 @@ struct net_loop {
 void net_conn_open(struct net_loop *loop, int fd);
 /* Reads on, pauses or closes, as the state asks; call after anything changed. */
 void net_conn_update(struct net_loop *loop, struct net_conn *conn);
+/* Well below its bounds again: goes on with what it holds, then reads. */
+void net_conn_resume(struct net_loop *loop, struct net_conn *conn);
 /* The kernel gave up or the peer is gone: no more output, free when the kernel lets go. */
 void net_conn_abort(struct net_loop *loop, struct net_conn *conn);
 /* No more input; answers what is in flight. */
@@ -92,11 +97,21 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn);
 /* Starts a send when there is output and none is in flight. */
 void net_conn_flush(struct net_loop *loop, struct net_conn *conn);
 
+/* As many orders unanswered, or as much output unsent, as one connection may have. */
+static inline bool net_conn_is_over(const struct net_loop *loop, const struct net_conn *conn)
+{
+    return conn->in_flight >= loop->options.in_flight_max ||
+           conn->output_bytes >= loop->options.output_bytes_max;
+}
+
 /* --- net/input.c: bytes to frames --- */
 
-/* Cuts received bytes into frames and hands them on. */
+/* Cuts received bytes into frames and hands them on, until the connection is over its bounds; the
+ * rest is held. */
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
                     size_t bytes);
+/* Goes on with what is held. */
+void net_input_resume(struct net_loop *loop, struct net_conn *conn);
 void net_input_free(struct net_loop *loop, struct net_conn *conn);
 
 /* --- net/loop.c: what the kernel is asked --- */

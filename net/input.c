@@ -1,5 +1,5 @@
-/* Bytes to frames. Whole frames are handed on where they lie in the receive buffer; only the one
- * that is cut by the buffer's end is copied together in the connection's `partial`. */
+/* Bytes to frames. Whole frames are handed on where they lie in the receive buffer; what is cut by
+ * the buffer's end, and what comes while the connection is paused, is copied into `held`. */
 #include "net/conn.h"
 
 #include "base/assert.h"
@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Most cut frames are single orders: the first step holds one. The others hold a whole frame of
- * their kind, prefix included. */
-static const uint32_t partial_steps[] = {
+/* Most cut frames are single orders: the first step holds one. The next two hold a whole frame of
+ * their kind, prefix included. The last holds what the kernel had already received when a connection
+ * was paused. */
+static const uint32_t held_steps[] = {
     512,
     TG_FRAME_PREFIX_BYTES_MAX + TG_FRAME_BYTES_MAX,
     TG_FRAME_PREFIX_BYTES_MAX + TG_FRAME_BATCH_BYTES_MAX,
+    4 * 1024 * 1024,
 };
+
+#define HELD_BYTES_MAX (4u * 1024 * 1024)
 
 /* Bytes after which tg_frame_next always knows the size and the kind: prefix, correlation id with
  * its tag, and a tag of five bytes. */
@@ -44,75 +48,78 @@ static void refuse_frame(struct net_loop *loop, struct net_conn *conn, enum tg_f
                       "without leading zero groups");
 }
 
-/* Room for `bytes` in the partial frame; false when memory is used up. */
-static bool partial_reserve(struct net_loop *loop, struct net_conn *conn, size_t bytes)
+/* Room to hold `bytes`; false when memory is used up. */
+static bool reserve(struct net_loop *loop, struct net_conn *conn, size_t bytes)
 {
-    if (bytes <= conn->partial_capacity)
+    if (bytes <= conn->held_capacity)
         return true;
-    uint32_t step = 0;
-    while (partial_steps[step] < bytes)
-        step++;
-    uint32_t more = partial_steps[step] - conn->partial_capacity;
-    if (more > loop->options.partial_bytes_max - loop->partial_bytes)
+    if (bytes > HELD_BYTES_MAX)
         return false;
-    uint8_t *grown = realloc(conn->partial, partial_steps[step]);
+    uint32_t step = 0;
+    while (held_steps[step] < bytes)
+        step++;
+    uint32_t more = held_steps[step] - conn->held_capacity;
+    if (more > loop->options.held_bytes_max - loop->held_bytes)
+        return false;
+    uint8_t *grown = realloc(conn->held, held_steps[step]);
     if (!grown)
         return false;
-    conn->partial = grown;
-    conn->partial_capacity = partial_steps[step];
-    loop->partial_bytes += more;
+    conn->held = grown;
+    conn->held_capacity = held_steps[step];
+    loop->held_bytes += more;
     return true;
 }
 
 void net_input_free(struct net_loop *loop, struct net_conn *conn)
 {
-    free(conn->partial);
-    loop->partial_bytes -= conn->partial_capacity;
-    conn->partial = NULL;
-    conn->partial_capacity = 0;
-    conn->partial_bytes = 0;
+    free(conn->held);
+    loop->held_bytes -= conn->held_capacity;
+    conn->held = NULL;
+    conn->held_capacity = 0;
+    conn->held_bytes = 0;
 }
 
-static bool partial_append(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
-                           size_t bytes)
+static bool hold(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
-    if (!partial_reserve(loop, conn, conn->partial_bytes + bytes)) {
+    if (!reserve(loop, conn, conn->held_bytes + bytes)) {
+        settle(loop);
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
-                      "the memory for unfinished frames is used up: send smaller frames, or later");
+                      "the memory for unfinished frames is used up: send smaller frames, read the "
+                      "answers, or come later");
         return false;
     }
-    if (conn->partial_bytes == 0)
-        conn->partial_since_ns = loop->now_ns;
-    memcpy(conn->partial + conn->partial_bytes, data, bytes);
-    conn->partial_bytes += (uint32_t)bytes;
+    if (conn->held_bytes == 0)
+        conn->held_since_ns = loop->now_ns;
+    memcpy(conn->held + conn->held_bytes, data, bytes);
+    conn->held_bytes += (uint32_t)bytes;
     return true;
 }
 
-/* The frame is done with. Its buffer stays for the next one while memory is plentiful. */
-static void partial_done(struct net_loop *loop, struct net_conn *conn)
+/* Nothing is held any more. The buffer stays for the next cut frame while memory is plentiful. */
+static void release(struct net_loop *loop, struct net_conn *conn)
 {
-    conn->partial_bytes = 0;
-    if (conn->partial_capacity > partial_steps[1] ||
-        loop->partial_bytes > loop->options.partial_bytes_max / 2)
+    conn->held_bytes = 0;
+    if (conn->held_capacity > held_steps[1] ||
+        loop->held_bytes > loop->options.held_bytes_max / 2)
         net_input_free(loop, conn);
 }
 
 /* Goes on with the cut frame; returns how many of the new bytes belong to it. */
-static size_t complete_partial(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
-                               size_t bytes)
+static size_t complete(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
+                       size_t bytes)
 {
     size_t taken = 0;
     while (conn->state == NET_CONN_OPEN) {
-        struct tg_bytes so_far = {.data = conn->partial, .size = conn->partial_bytes};
+        struct tg_bytes so_far = {.data = conn->held, .size = conn->held_bytes};
         struct tg_bytes body;
         size_t used;
         enum tg_frame frame = tg_frame_next(so_far, &body, &used);
         if (frame == TG_FRAME_WHOLE) {
             /* While the size was unknown, more may have been taken than the frame needs. */
-            taken -= conn->partial_bytes - used;
+            taken -= conn->held_bytes - used;
             deliver(loop, conn, body);
             settle(loop);
-            partial_done(loop, conn);
+            release(loop, conn);
             return taken;
         }
         if (frame != TG_FRAME_PARTIAL) {
@@ -121,40 +128,69 @@ static size_t complete_partial(struct net_loop *loop, struct net_conn *conn, con
         }
         if (taken == bytes)
             return bytes;
-        size_t wanted = used > conn->partial_bytes ? used - conn->partial_bytes : PEEK_BYTES;
+        size_t wanted = used > conn->held_bytes ? used - conn->held_bytes : PEEK_BYTES;
         if (wanted > bytes - taken)
             wanted = bytes - taken;
-        if (!partial_append(loop, conn, data + taken, wanted))
+        if (!hold(loop, conn, data + taken, wanted))
             return bytes;
         taken += wanted;
     }
     return bytes;
 }
 
+/* Hands on the whole frames at the start of the bytes; returns how many bytes they are. Pauses the
+ * connection, and stops, when it is over its bounds. */
+static size_t cut(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
+{
+    size_t taken = 0;
+    while (taken < bytes && conn->state == NET_CONN_OPEN) {
+        if (net_conn_is_over(loop, conn)) {
+            conn->paused = true;
+            break;
+        }
+        struct tg_bytes body;
+        size_t used;
+        enum tg_frame frame = tg_frame_next(
+            (struct tg_bytes){.data = data + taken, .size = bytes - taken}, &body, &used);
+        if (frame == TG_FRAME_PARTIAL)
+            break;
+        if (frame != TG_FRAME_WHOLE) {
+            refuse_frame(loop, conn, frame);
+            return bytes;
+        }
+        deliver(loop, conn, body);
+        taken += used;
+    }
+    return taken;
+}
+
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
                     size_t bytes)
 {
-    if (conn->partial_bytes > 0) {
-        size_t taken = complete_partial(loop, conn, data, bytes);
+    if (conn->held_bytes > 0 && !conn->paused) {
+        size_t taken = complete(loop, conn, data, bytes);
         data += taken;
         bytes -= taken;
     }
-    while (bytes > 0 && conn->state == NET_CONN_OPEN) {
-        struct tg_bytes body;
-        size_t used;
-        enum tg_frame frame =
-            tg_frame_next((struct tg_bytes){.data = data, .size = bytes}, &body, &used);
-        if (frame == TG_FRAME_PARTIAL) {
-            partial_append(loop, conn, data, bytes);
-            break;
-        }
-        if (frame != TG_FRAME_WHOLE) {
-            refuse_frame(loop, conn, frame);
-            break;
-        }
-        deliver(loop, conn, body);
-        data += used;
-        bytes -= used;
+    if (conn->held_bytes == 0 && !conn->paused) {
+        size_t taken = cut(loop, conn, data, bytes);
+        data += taken;
+        bytes -= taken;
     }
     settle(loop);
+    if (bytes > 0 && conn->state == NET_CONN_OPEN)
+        hold(loop, conn, data, bytes);
+}
+
+void net_input_resume(struct net_loop *loop, struct net_conn *conn)
+{
+    size_t taken = cut(loop, conn, conn->held, conn->held_bytes);
+    settle(loop);
+    if (taken == conn->held_bytes) {
+        release(loop, conn);
+        return;
+    }
+    conn->held_bytes -= (uint32_t)taken;
+    memmove(conn->held, conn->held + taken, conn->held_bytes);
+    conn->held_since_ns = loop->now_ns;
 }

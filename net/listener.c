@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 4096
+#define LISTEN_BACKLOG  4096
 /* How long a port may be in use before that is an error. */
 #define RELEASE_NS      (3 * TG_NS_PER_S)
 #define RELEASE_POLL_US 5000

@@ -146,7 +146,7 @@ void net_loop_destroy(struct net_loop *loop)
         struct net_conn *conn = &loop->conns[i];
         if (conn->state != NET_CONN_FREE)
             close(conn->fd);
-        free(conn->partial);
+        free(conn->held);
     }
     /* Ends every operation before the memory that it writes to goes away. */
     io_uring_queue_exit(&loop->ring);
@@ -225,7 +225,7 @@ void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
 {
     arm_wake(loop);
     int code;
-    if (timeout_ns > 0) {
+    if (timeout_ns > 0 && !loop->ready) {
         struct __kernel_timespec timeout = {.tv_sec = timeout_ns / 1000000000,
                                             .tv_nsec = timeout_ns % 1000000000};
         struct io_uring_cqe *first;
@@ -298,9 +298,23 @@ static void sweep(struct net_loop *loop)
     }
 }
 
+/* Takes the list as it is: who is paused again comes back with a later turn. */
+static void resume_ready(struct net_loop *loop)
+{
+    struct net_conn *conn = loop->ready;
+    loop->ready = NULL;
+    while (conn) {
+        struct net_conn *next = conn->ready_next;
+        conn->ready = false;
+        net_conn_resume(loop, conn);
+        conn = next;
+    }
+}
+
 void net_loop_handle(struct net_loop *loop, int64_t now_ns)
 {
     loop->now_ns = now_ns;
+    resume_ready(loop);
     struct io_uring_cqe *cqe;
     unsigned head, seen = 0;
     int returned = 0;

@@ -18,8 +18,9 @@
  *
  * Bounds, each named in struct net_options or below: connections, frame size, time for one frame,
  * idle time, requests in flight on a connection (then it is not read), output waiting (the same;
- * a connection whose output does not move is closed). A pause takes effect within one receive
- * batch, so a connection may overshoot its bounds by what one batch holds.
+ * a connection whose output does not move is closed). Bounds are looked at between frames: a
+ * connection overshoots them by the answers of one frame, and what the kernel had received for it
+ * before the pause is held until it is low again.
  */
 #ifndef TG_NET_LOOP_H
 #define TG_NET_LOOP_H
@@ -35,7 +36,7 @@ struct net_options {
     uint32_t in_flight_max;       /* orders unanswered on one connection before it is not read */
     uint32_t output_bytes_max;    /* answers unsent on one connection before it is not read */
     uint32_t output_chunks;       /* of NET_CHUNK_BYTES, for all connections together */
-    uint32_t partial_bytes_max;   /* unfinished frames of all connections together */
+    uint32_t held_bytes_max;      /* input of all connections together that is not handled yet */
     int64_t idle_timeout_ns;      /* nothing received and nothing in flight: closed */
     int64_t frame_timeout_ns;     /* a frame that is not complete in this time: closed */
     int64_t write_timeout_ns;     /* output that does not move in this time: closed */

@@ -265,7 +265,7 @@ static bool build_net(struct srv_core *core)
         .in_flight_max = (uint32_t)config->in_flight_max,
         .output_bytes_max = (uint32_t)config->output_bytes_max,
         .output_chunks = (uint32_t)(config->output_memory_mib * 1024 * 1024 / NET_CHUNK_BYTES),
-        .partial_bytes_max = (uint32_t)(config->partial_memory_mib * 1024 * 1024 - 1),
+        .held_bytes_max = (uint32_t)(config->held_memory_mib * 1024 * 1024 - 1),
         .idle_timeout_ns = (int64_t)config->idle_timeout_s * TG_NS_PER_S,
         .frame_timeout_ns = (int64_t)config->frame_timeout_s * TG_NS_PER_S,
         .write_timeout_ns = (int64_t)config->write_timeout_s * TG_NS_PER_S,

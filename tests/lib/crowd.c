@@ -51,6 +51,14 @@ void crowd_reconnect(struct crowd *crowd, const struct daemon *daemon)
 
 /* --- asking --- */
 
+uint32_t crowd_in_flight(const struct crowd *crowd)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < CROWD_CLIENTS; i++)
+        count += tgc_in_flight(crowd->clients[i]);
+    return count;
+}
+
 static void on_answer(void *context, const Tidegate__V1__Response *response)
 {
     struct crowd_order *order = context;
@@ -58,9 +66,12 @@ static void on_answer(void *context, const Tidegate__V1__Response *response)
     cr_assert_eq((int)response->kind_case, TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDER);
     const Tidegate__V1__PlaceOrderResponse *answer = response->place_order;
     order->asked = 0;
+    if (answer->verdict == TIDEGATE__V1__VERDICT__VERDICT_BUSY) {
+        crowd->busy++; /* no decision: it is asked again as if the answer were lost */
+        return;
+    }
     order->verdict = (uint8_t)answer->verdict;
     crowd->answered++;
-    crowd->verdicts[answer->verdict]++;
     if (order->verdict != TG_ACCEPTED)
         return;
     cr_assert_neq(answer->order_id, 0);
@@ -147,10 +158,15 @@ bool crowd_take(struct crowd *crowd)
 void crowd_finish(struct crowd *crowd)
 {
     struct tg_fault fault;
-    for (int i = 0; i < CROWD_CLIENTS; i++)
-        while (tgc_in_flight(crowd->clients[i]) > 0)
-            cr_assert_eq(tgc_poll(crowd->clients[i], DAEMON_WAIT_MS, &fault), TG_ERR_OK, "%s",
-                         fault.text);
+    uint32_t busy;
+    do {
+        busy = crowd->busy;
+        crowd_ask_lost(crowd);
+        for (int i = 0; i < CROWD_CLIENTS; i++)
+            while (tgc_in_flight(crowd->clients[i]) > 0)
+                cr_assert_eq(tgc_poll(crowd->clients[i], DAEMON_WAIT_MS, &fault), TG_ERR_OK, "%s",
+                             fault.text);
+    } while (crowd->busy > busy);
 }
 
 void crowd_take_to_the_end(struct crowd *crowd)
