@@ -154,7 +154,7 @@ tsan: ## the stress program: rings, gate, writer and watermark under ThreadSanit
 	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 build/tsan/tests/stress/stress
 
-$(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(LIBS) $(PB)
+$(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
 

@@ -16,7 +16,7 @@
 #define TICK_NS         (50 * TG_NS_PER_MS) /* at least so often the loop looks around */
 #define WAKE_NS         20000               /* open loop: wake-ups closer than this are merged */
 #define SETTLE_STALL_NS (5 * TG_NS_PER_S)   /* without an answer: cut the connections, resend */
-#define SETTLE_BUSY_NS (5 * TG_NS_PER_S)    /* of nothing but BUSY: that is the answer */
+#define SETTLE_BUSY_NS  (5 * TG_NS_PER_S)   /* of nothing but BUSY: that is the answer */
 #define SQ_ENTRIES_MAX  4096u
 
 /* --- what to send ------------------------------------------------------------------------------

@@ -95,9 +95,12 @@ struct lg_worker {
     int64_t now_ns;
     int64_t measure_ns, end_ns; /* when those phases begin and end */
     int64_t answer_ns;          /* of the last answer or, in SETTLE, its begin */
+    int64_t final_ns;           /* of the last answer but BUSY, or the same */
     bool settle_dropped;        /* SETTLE cut all connections once, to have orders resent */
+    bool busy_is_final;         /* SETTLE: what is only answered BUSY is not sent again */
     uint64_t next_number;       /* the next attempt of this thread; steps by shared->threads */
     uint64_t in_flight;         /* orders in slots */
+    uint64_t open_orders;       /* given up on, although they may stand */
     uint64_t capacity;          /* orders that may be begun and not finally answered */
     uint32_t up_count, next_conn;
     uint32_t head_bytes; /* of the last batch frame */

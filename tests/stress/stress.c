@@ -21,6 +21,7 @@
 #include "engine/shard.h"
 #include "storage/storage.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,7 +148,8 @@ static void sleep_for_work(struct tg_waker *waker, bool (*has_work)(void *contex
         bool slept_out = tg_clock_mono_ns() - before_ns >= SLEEP_MS * TG_NS_PER_MS;
         if (slept_out && has_work(context)) {
             usleep(500000); /* it may have come just now: its maker has time to wake */
-            promise(atomic_load(&waker->asleep) == 0, "a wake-up was lost");
+            struct pollfd wakeup = {.fd = waker->event_fd, .events = POLLIN};
+            promise(poll(&wakeup, 1, 0) == 1, "a wake-up was lost");
         }
     }
     tg_waker_rise(waker);

@@ -260,8 +260,8 @@ Test(requests, every_id_is_found_however_often_the_index_has_split)
 Test(requests, probes_stay_short_however_often_the_table_turned_over)
 {
     enum {
-        MAX = ENG_SEGMENT_BUCKETS * ENG_BUCKET_WORDS * 2 / 3
-    }; /* as full as an index gets */
+        MAX = ENG_SEGMENT_BUCKETS * ENG_BUCKET_WORDS / 3 * 2 /* as full as a segment gets */
+    };
     struct eng_requests requests = requests_make(MAX);
     for (uint64_t i = 0; i < MAX; i++)
         insert(&requests, i, (int64_t)i);
@@ -270,6 +270,7 @@ Test(requests, probes_stay_short_however_often_the_table_turned_over)
         eng_requests_remove(&requests, find(&requests, i - MAX));
         insert(&requests, i, (int64_t)i);
     }
+    cr_assert_eq(requests.directory.segment_count, 1, "split, it would be half empty");
     double worn = miss_length(&requests);
     cr_assert_lt(worn, 4, "%.2f buckets when fresh, %.2f after 50 rounds", fresh, worn);
     eng_requests_destroy(&requests);

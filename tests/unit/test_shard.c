@@ -677,7 +677,8 @@ Test(shard, the_books_of_an_item_have_a_limit)
     world_make(&world);
     bool changes = true;
     enum tg_field field;
-    struct eng_adjust change = {.delta_units = TG_STOCK_UNITS_MAX - 5 + 1};
+    struct eng_adjust change = {
+        .delta_units = TG_STOCK_UNITS_MAX - 5 + 1, .reason = "why", .reason_bytes = 3};
     cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_INVALID_ARGUMENT);
     cr_assert_eq(field, TG_FIELD_STOCK_RANGE);
     cr_assert_not(changes);
@@ -696,7 +697,8 @@ Test(shard, compare_and_set_needs_the_expected_stock)
     world_make(&world);
     bool changes = true;
     enum tg_field field;
-    struct eng_adjust change = {.compare = true, .expected_units = 4, .new_units = 20};
+    struct eng_adjust change = {
+        .compare = true, .expected_units = 4, .new_units = 20, .reason = "why", .reason_bytes = 3};
     cr_assert_eq(adjust(&world, 2, &change, &changes, &field), TG_STOCK_CHANGED);
     cr_assert_not(changes);
     change.expected_units = 5 + (1ull << 32);
@@ -730,7 +732,7 @@ Test(shard, one_adjustment_of_an_item_goes_at_a_time)
     world.record = first;
     settle(&world, 2, TG_OUTCOME_DURABLE);
     cr_assert_eq(adjust_by(&world, 2, 1, &changes), TG_OK);
-    struct eng_adjust change = {.delta_units = 1};
+    struct eng_adjust change = {.delta_units = 1, .reason = "why", .reason_bytes = 3};
     cr_assert_eq(eng_shard_adjust(owner(&world, 3), item_at(&world, 3), &change, NOW, NULL,
                                   &changes, &field),
                  TG_BUSY, "the journal is full");

@@ -256,7 +256,8 @@ struct world {
     uint64_t replays[2]; /* of durable orders, of orders in flight */
 };
 
-#define AT "seed %#lx, step %d", world->seed, world->step
+#define AT              AT_SAYING("")
+#define AT_SAYING(more) "seed %#lx, step %d" more, world->seed, world->step
 
 static uint64_t below(struct world *world, uint64_t bound)
 {
@@ -483,8 +484,8 @@ static void do_place(struct world *world)
     check_gate(world, &order, &wire);
     eng_shard_place(&world->engine.shards[shard], &world->engine.catalog.items[order.item], &wire,
                     world->now_ms, journal_full ? NULL : &entry->record, &decision);
-    cr_assert_eq(decision.verdict, expected, "%s, not %s; " AT, tg_verdict_name((int)expected),
-                 tg_verdict_name((int)decision.verdict));
+    cr_assert_eq(decision.verdict, expected, AT_SAYING(": %s, not %s"),
+                 tg_verdict_name((int)expected), tg_verdict_name((int)decision.verdict));
     world->verdicts[decision.verdict]++;
     if (expected != TG_ACCEPTED) {
         cr_assert_not(decision.replayed, AT);
@@ -502,7 +503,7 @@ static void do_adjust(struct world *world)
     uint32_t number = (uint32_t)below(world, ITEMS), shard = shard_of(number);
     struct model_item *item = &world->model->items[number];
     struct entry *entry = queue_tail(world, shard);
-    struct eng_adjust change = {.compare = below(world, 2)};
+    struct eng_adjust change = {.compare = below(world, 2), .reason = "why", .reason_bytes = 3};
     int64_t delta;
     bool mismatch = false;
     if (change.compare) {
