@@ -109,10 +109,10 @@ uint32_t tg_journal_take(struct tg_journal *journal, uint32_t max, struct tg_spa
 /* Every record taken so far has its outcome: moves the watermark. Returns 1 when it moved. */
 int tg_journal_publish(struct tg_journal *journal);
 
-/* Something is there to take. */
-static inline int tg_journal_has_work(const struct tg_journal *journal)
+/* Records that are there to take. */
+static inline uint64_t tg_journal_waiting(const struct tg_journal *journal)
 {
-    return atomic_load_explicit(&journal->tail, memory_order_acquire) != journal->taken;
+    return atomic_load_explicit(&journal->tail, memory_order_acquire) - journal->taken;
 }
 
 #endif

@@ -1,37 +1,62 @@
 #include "server/writer.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/server.h"
 
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long the writer sleeps at most; it is woken, this is for a clock that nobody would miss. */
 #define WRITER_SLEEP_MS 1000
 
-static bool has_work(const struct srv_server *server)
+/* Lingering ends this long after the last commit, and is for batches in which the two syncs cost more
+ * than the records. */
+#define LINGER_NS          (250 * 1000ll)
+#define LINGER_STEP_NS     (20 * 1000ll)
+#define LINGER_RECORDS_MAX 1024
+
+/* Records that lie in the journals and are not taken yet. */
+static uint64_t waiting(const struct srv_server *server)
 {
+    uint64_t records = 0;
     for (uint64_t i = 0; i < server->config.threads; i++)
-        if (tg_journal_has_work(&server->cores[i].journal))
-            return true;
-    return false;
+        records += tg_journal_waiting(&server->cores[i].journal);
+    return records;
+}
+
+static void linger(const struct srv_writer *writer)
+{
+    static const struct timespec step = {.tv_nsec = LINGER_STEP_NS};
+    if (writer->expected > LINGER_RECORDS_MAX)
+        return;
+    while (waiting(writer->server) < writer->expected &&
+           tg_clock_mono_ns() < writer->committed_ns + LINGER_NS)
+        nanosleep(&step, NULL);
 }
 
 /* Takes what lies in the journals, each shard an equal part of the batch when there is too much. */
-static uint32_t gather(struct srv_server *server, struct sto_batch *batch)
+static void gather(struct srv_server *server, struct sto_batch *batch)
 {
     uint32_t share = TG_COMMIT_RECORDS_MAX / (uint32_t)server->config.threads;
     batch->span_count = 0;
     for (uint64_t i = 0; i < server->config.threads; i++)
         batch->span_count += tg_journal_take(&server->cores[i].journal, share,
                                              &batch->spans[batch->span_count]);
-    return batch->span_count;
 }
 
-static void publish(struct srv_server *server)
+/* The batch is done: moves the watermarks, wakes whoever waits for them. */
+static void publish(struct srv_writer *writer, const struct sto_batch *batch)
 {
+    struct srv_server *server = writer->server;
+    writer->expected = waiting(server);
+    for (uint32_t i = 0; i < batch->span_count; i++)
+        writer->expected += batch->spans[i].count;
     for (uint64_t i = 0; i < server->config.threads; i++)
         if (tg_journal_publish(&server->cores[i].journal))
             tg_waker_wake(&server->cores[i].waker);
+    writer->committed_ns = tg_clock_mono_ns();
 }
 
 static void commit(struct srv_writer *writer, const struct sto_batch *batch)
@@ -59,7 +84,7 @@ static void commit(struct srv_writer *writer, const struct sto_batch *batch)
 static void sleep_until_work(struct srv_writer *writer)
 {
     tg_waker_doze(&writer->waker);
-    if (!has_work(writer->server) &&
+    if (waiting(writer->server) == 0 &&
         !atomic_load_explicit(&writer->stopping, memory_order_acquire))
         tg_waker_wait(&writer->waker, WRITER_SLEEP_MS);
     tg_waker_rise(&writer->waker);
@@ -69,12 +94,16 @@ void *srv_writer_run(void *argument)
 {
     struct srv_writer *writer = argument;
     struct sto_batch batch;
+    /* Or the kernel stretches the steps of lingering to twice a commit. */
+    prctl(PR_SET_TIMERSLACK, 1);
     for (;;) {
         /* Read before looking for work, so that nothing appended before the stop is left behind. */
         bool stopping = atomic_load_explicit(&writer->stopping, memory_order_acquire);
-        if (gather(writer->server, &batch) > 0) {
+        if (waiting(writer->server) > 0) {
+            linger(writer);
+            gather(writer->server, &batch);
             commit(writer, &batch);
-            publish(writer->server);
+            publish(writer, &batch);
         } else if (stopping) {
             return NULL;
         } else {

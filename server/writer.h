@@ -6,6 +6,11 @@
  *
  * While one batch syncs the next gathers in the journals, so the batch size sets itself: one order
  * on a quiet day, TG_COMMIT_RECORDS_MAX under load.
+ *
+ * Callers that wait for an answer before they send again fall into step with the commits, in two
+ * groups that take turns: each commit carries half of them. So after a small commit the writer
+ * lingers a little, until as many records are there as were on their way when the commit ended.
+ * A lone caller is never kept waiting: one record was on its way, and one is there.
  */
 #ifndef TG_SERVER_WRITER_H
 #define TG_SERVER_WRITER_H
@@ -15,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The exit status when a commit's outcome is unknown: EX_IOERR of sysexits.h. */
 #define SRV_EXIT_STORAGE_UNKNOWN 74
@@ -25,6 +31,8 @@ struct srv_writer {
     struct srv_server *server;
     struct tg_waker waker; /* cores wake it */
     _Atomic bool stopping; /* main sets it when no core produces any more */
+    uint64_t expected;     /* records on their way when the last commit ended: answered or waiting */
+    int64_t committed_ns;  /* when that was, monotonic */
     bool storage_full;     /* said so in the log, and not yet that it is over */
     pthread_t thread;
 };

@@ -457,7 +457,7 @@ static bool writer_has_work(void *context)
 {
     (void)context;
     for (uint32_t i = 0; i < CORES; i++)
-        if (tg_journal_has_work(&world.cores[i].journal))
+        if (tg_journal_waiting(&world.cores[i].journal) > 0)
             return true;
     return atomic_load(&world.writer_stop);
 }

@@ -12,7 +12,7 @@
 #define check(condition)                                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            cr_assert(0, "line %d: %s", __LINE__, #condition);                                         \
+            cr_assert(0, "line %d: %s", __LINE__, #condition);                                     \
     } while (0)
 
 enum {
@@ -270,6 +270,24 @@ Test(audit, overselling_is_found_even_when_the_books_hide_it, .init = make_world
     cr_assert_eq(f->books_broken, 0);
     cr_assert_eq(f->books_differ, 1);
     cr_assert_not(lg_findings_ok(f));
+}
+
+Test(audit, answers_alone_can_oversell, .init = make_world)
+{
+    /* The server sold within its stock, but told more buyers than that. */
+    uint64_t lost_units = 0;
+    for (uint64_t at = 0; at < w.order_count && lost_units < 5; at++) {
+        if (memcmp(w.orders[at].sku, w.plan.items[1].sku, w.orders[at].sku_bytes) != 0)
+            continue;
+        lost_units += w.orders[at].quantity;
+        remove_order(at);
+    }
+    uint64_t left = w.books[1].reserved_units - lost_units;
+    w.books[1] = (struct lg_books){.initial_units = left, .reserved_units = left};
+    const struct lg_findings *f = audit_world(true, 1);
+    cr_assert_eq(f->oversold, lost_units);
+    cr_assert_gt(f->lost, 0);
+    cr_assert_eq(f->books_broken, 0);
 }
 
 Test(audit, restocking_is_no_overselling, .init = make_world)

@@ -1,0 +1,110 @@
+/* The command line of tidegate-load: units are read as they are written, nonsense is refused. */
+#include "loadgen/options.h"
+
+#include <criterion/criterion.h>
+
+static struct lg_options options;
+static struct tg_fault fault;
+
+static enum lg_parsed parse(int argc, const char *const *argv)
+{
+    char *copy[16] = {0};
+    for (int i = 0; i < argc; i++)
+        copy[i] = (char *)(uintptr_t)argv[i];
+    return lg_options_parse(&options, argc, copy, &fault);
+}
+
+#define PARSE(...)                                                                                 \
+    parse((int)(sizeof((const char *[]){"tidegate-load", __VA_ARGS__}) / sizeof(char *)),          \
+          (const char *[]){"tidegate-load", __VA_ARGS__})
+
+Test(options, durations_have_units)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+    } good[] = {
+        {"10s", 10000000000}, {"500ms", 500000000}, {"2m", 120000000000},  {"250us", 250000},
+        {"7ns", 7},           {"1.5s", 1500000000}, {"1h", 3600000000000}, {"0", 0}};
+    static const char *const bad[] = {"",   "10",  "s",    "-1s",  "1 s", "1e400s", "0x10s",
+                                      "1d", "1ss", "nans", "infs", "+1s", " 1s",    "1000h"};
+    int64_t ns;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        cr_assert(lg_parse_duration(good[i].text, &ns), "%s", good[i].text);
+        cr_assert_eq(ns, good[i].ns, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_not(lg_parse_duration(bad[i], &ns), "%s", bad[i]);
+}
+
+Test(options, counts_take_k_m_and_g_and_keep_to_their_limit)
+{
+    uint64_t count;
+    cr_assert(lg_parse_count("18446744073709551615", UINT64_MAX, &count) && count == UINT64_MAX);
+    cr_assert(lg_parse_count("200k", 1000000, &count) && count == 200000);
+    cr_assert(lg_parse_count("1.5M", 10000000, &count) && count == 1500000);
+    cr_assert(lg_parse_count("2G", UINT64_MAX, &count) && count == 2000000000);
+    cr_assert(lg_parse_count("1000", 1000, &count));
+    static const char *const bad[] = {
+        "1001", "2k", "", "-1", "1kk", "k", "1.5", "1 k", "0x1", "1m", "18446744073709551616"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_not(lg_parse_count(bad[i], 1000, &count), "%s", bad[i]);
+}
+
+Test(options, a_scenario_gives_defaults_and_options_override_it_in_any_order)
+{
+    cr_assert_eq(PARSE("--stock", "5", "--scenario", "many-skus", "--limit=0"), LG_PARSED_RUN);
+    cr_assert_eq(options.stock, 5);
+    cr_assert_eq(options.skus, 10000);
+    cr_assert_eq(options.limit, 0);
+    cr_assert_gt(options.zipf_exponent, 0.9);
+    cr_assert_eq(PARSE("--server", "a:1"), LG_PARSED_RUN);
+    cr_assert_eq(options.stock, 10000);
+    cr_assert_eq(options.users, 200000);
+    cr_assert_eq(options.limit, 1);
+    cr_assert_eq(options.duration_ns, 10000000000);
+}
+
+Test(options, attempts_without_a_duration_run_to_their_end)
+{
+    cr_assert_eq(PARSE("--attempts", "10k"), LG_PARSED_RUN);
+    cr_assert_eq(options.attempts, 10000);
+    cr_assert_eq(options.duration_ns, INT64_MAX);
+    cr_assert_eq(PARSE("--attempts", "10k", "--duration", "1s"), LG_PARSED_RUN);
+    cr_assert_eq(options.duration_ns, 1000000000);
+}
+
+Test(options, shapes_are_read)
+{
+    cr_assert_eq(PARSE("--quantity", "2-7", "--sku-dist", "zipf:1.25", "--rate", "0.5"),
+                 LG_PARSED_RUN);
+    cr_assert(options.quantity_min == 2 && options.quantity_max == 7);
+    cr_assert_float_eq(options.zipf_exponent, 1.25, 1e-9);
+    cr_assert_float_eq(options.rate_per_s, 0.5, 1e-9);
+    cr_assert_eq(PARSE("--quantity", "3", "--sku-dist", "uniform", "--rate", "200k"),
+                 LG_PARSED_RUN);
+    cr_assert(options.quantity_min == 3 && options.quantity_max == 3);
+    cr_assert_float_eq(options.zipf_exponent, 0, 1e-9);
+    cr_assert_float_eq(options.rate_per_s, 200000, 1e-9);
+}
+
+Test(options, what_makes_no_sense_is_refused_and_named)
+{
+    static const char *const bad[][2] = {
+        {"--batch", "4097"},      {"--batch", "0"},         {"--connections", "0"},
+        {"--rate", "0"},          {"--rate", "fast"},       {"--quantity", "5-3"},
+        {"--quantity", "0"},      {"--retry-share", "1.1"}, {"--greedy-share", "-0.1"},
+        {"--duration", "10"},     {"--skus", "16385"},      {"--sku-dist", "zipf:"},
+        {"--sku-dist", "pareto"}, {"--scenario", "none"},   {"--users", "0"},
+        {"--stock", "2G"},        {"--sale", "0"},          {"--threads", "65"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert_eq(PARSE(bad[i][0], bad[i][1]), LG_PARSED_USAGE, "%s %s", bad[i][0], bad[i][1]);
+        cr_assert_not_null(strstr(fault.text, bad[i][0]), "%s", fault.text);
+    }
+    cr_assert_eq(PARSE("--no-audit"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("stray"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--threads", "2", "--connections", "1"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--connections", "10000", "--pipeline", "65536"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--audit", "a", "--audit-log", "b"), LG_PARSED_USAGE);
+}
