@@ -6,8 +6,8 @@
 
 /* Four bits at a time: sixteen words, made by the compiler's constant folding of the recurrence
  * crc(n) = n shifted right four times, each time xored with the polynomial when a one falls out. */
-#define STEP(c)    (((c) >> 1) ^ (CRC32C_REFLECTED & (0u - ((c)&1u))))
-#define NIBBLE(c)  STEP(STEP(STEP(STEP((uint32_t)(c)))))
+#define STEP(c)   (((c) >> 1) ^ (CRC32C_REFLECTED & (0u - ((c)&1u))))
+#define NIBBLE(c) STEP(STEP(STEP(STEP((uint32_t)(c)))))
 static const uint32_t nibbles[16] = {
     NIBBLE(0), NIBBLE(1), NIBBLE(2),  NIBBLE(3),  NIBBLE(4),  NIBBLE(5),  NIBBLE(6),  NIBBLE(7),
     NIBBLE(8), NIBBLE(9), NIBBLE(10), NIBBLE(11), NIBBLE(12), NIBBLE(13), NIBBLE(14), NIBBLE(15),

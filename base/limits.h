@@ -9,39 +9,39 @@
 #include <stdint.h>
 
 /* --- the contract (docs/protocol.md) --- */
-#define TG_REQUEST_ID_BYTES  16
-#define TG_SKU_BYTES_MAX     32
-#define TG_EXTERNAL_BYTES_MAX 32
-#define TG_REASON_BYTES_MAX  64
+#define TG_REQUEST_ID_BYTES    16
+#define TG_SKU_BYTES_MAX       32
+#define TG_EXTERNAL_BYTES_MAX  32
+#define TG_REASON_BYTES_MAX    64
 #define TG_SALE_NAME_BYTES_MAX 128
-#define TG_CURRENCY_BYTES    3
-#define TG_QUANTITY_MAX      1000000       /* units in one order */
-#define TG_STOCK_UNITS_MAX   1000000000    /* units of one item, so that three of them fit 32 bits */
-#define TG_PRICE_MINOR_MAX   1000000000000 /* 10^12: price x quantity stays inside int64 */
-#define TG_CHANNEL_MAX       65535
-#define TG_TIME_MS_MAX       253402300799999 /* the last millisecond of the year 9999 */
+#define TG_CURRENCY_BYTES      3
+#define TG_QUANTITY_MAX        1000000    /* units in one order */
+#define TG_STOCK_UNITS_MAX     1000000000 /* units of one item, so that three of them fit 32 bits */
+#define TG_PRICE_MINOR_MAX     1000000000000 /* 10^12: price x quantity stays inside int64 */
+#define TG_CHANNEL_MAX         65535
+#define TG_TIME_MS_MAX         253402300799999 /* the last millisecond of the year 9999 */
 
-#define TG_BATCH_ORDERS_MAX  4096  /* orders in one PlaceOrders */
-#define TG_SALE_ITEMS_MAX    16384 /* items in one CreateSale */
-#define TG_ORDERS_PAGE_MAX   4096
+#define TG_BATCH_ORDERS_MAX    4096  /* orders in one PlaceOrders */
+#define TG_SALE_ITEMS_MAX      16384 /* items in one CreateSale */
+#define TG_ORDERS_PAGE_MAX     4096
 #define TG_ORDERS_PAGE_DEFAULT 1000
-#define TG_ITEMS_PAGE_MAX    1000
-#define TG_ITEMS_PAGE_DEFAULT 100
-#define TG_SALES_PAGE_MAX    1000
-#define TG_SALES_PAGE_DEFAULT 100
+#define TG_ITEMS_PAGE_MAX      1000
+#define TG_ITEMS_PAGE_DEFAULT  100
+#define TG_SALES_PAGE_MAX      1000
+#define TG_SALES_PAGE_DEFAULT  100
 
 /* --- frames, without their length prefix --- */
-#define TG_FRAME_BYTES_MAX       (64 * 1024)
-#define TG_FRAME_BATCH_BYTES_MAX (1024 * 1024) /* PlaceOrders and CreateSale */
-#define TG_FRAME_PREFIX_BYTES_MAX 5            /* a varint of 32 bits */
+#define TG_FRAME_BYTES_MAX        (64 * 1024)
+#define TG_FRAME_BATCH_BYTES_MAX  (1024 * 1024) /* PlaceOrders and CreateSale */
+#define TG_FRAME_PREFIX_BYTES_MAX 5             /* a varint of 32 bits */
 
 /* --- threads and rings --- */
-#define TG_SHARDS_MAX          64
-#define TG_PARTITIONS          1024 /* the low bits of an order id: item modulo this */
-#define TG_PARTITION_BITS      10
-#define TG_JOURNAL_RECORDS     65536 /* per shard, in flight between decision and commit */
-#define TG_COMMIT_RECORDS_MAX  16384 /* in one LMDB transaction */
-#define TG_CORE_RING_MESSAGES  8192  /* per ordered pair of core threads */
+#define TG_SHARDS_MAX         64
+#define TG_PARTITIONS         1024 /* the low bits of an order id: item modulo this */
+#define TG_PARTITION_BITS     10
+#define TG_JOURNAL_RECORDS    65536 /* per shard, in flight between decision and commit */
+#define TG_COMMIT_RECORDS_MAX 16384 /* in one LMDB transaction */
+#define TG_CORE_RING_MESSAGES 8192  /* per ordered pair of core threads */
 
 _Static_assert((1 << TG_PARTITION_BITS) == TG_PARTITIONS, "order ids carry a whole partition");
 _Static_assert(TG_SHARDS_MAX <= TG_PARTITIONS, "every shard needs a partition");

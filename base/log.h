@@ -12,8 +12,7 @@ enum tg_log_level {
 };
 
 /* One write(2) a line, so that lines of several threads do not mix. Cut at 1,024 bytes. */
-void tg_log(enum tg_log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void tg_log(enum tg_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define tg_log_info(...)  tg_log(TG_LOG_INFO, __VA_ARGS__)
 #define tg_log_warn(...)  tg_log(TG_LOG_WARN, __VA_ARGS__)

@@ -36,7 +36,7 @@ struct tg_item_def {
     uint8_t sku[TG_SKU_BYTES_MAX];
     int64_t list_price_minor;
     int64_t sale_price_minor;
-    uint32_t stock_units; /* 0 .. TG_STOCK_UNITS_MAX */
+    uint32_t stock_units;    /* 0 .. TG_STOCK_UNITS_MAX */
     uint32_t per_user_limit; /* 0: none */
     uint32_t per_order_max;  /* 0: none */
 };

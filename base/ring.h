@@ -2,8 +2,8 @@
  *
  * One thread pushes, one other thread pops; neither ever waits. Each side keeps a copy of the
  * other's cursor and looks at the real one only when the copy says full (or empty), so that in a
- * steady stream the cursors' cache lines seldom move (after Lee, Bu and Chandranmenon, "A lock-free,
- * cache-efficient multi-core synchronization mechanism", 2009).
+ * steady stream the cursors' cache lines seldom move (after Lee, Bu and Chandranmenon, "A
+ * lock-free, cache-efficient multi-core synchronization mechanism", 2009).
  *
  * Always: head <= tail <= head + capacity. Full is an answer.
  *
@@ -36,8 +36,8 @@ struct tg_ring {
 static inline void tg_ring_init(struct tg_ring *ring, void *memory, size_t element_bytes,
                                 uint64_t capacity)
 {
-    *ring = (struct tg_ring){
-        .elements = memory, .element_bytes = element_bytes, .capacity = capacity};
+    *ring =
+        (struct tg_ring){.elements = memory, .element_bytes = element_bytes, .capacity = capacity};
 }
 
 /* Producer: the next slot to fill, or NULL when the ring is full. */

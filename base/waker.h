@@ -10,10 +10,10 @@
  *
  * Safety: both sides exchange the one word `asleep`, so one exchange comes first. If it is the
  * sleeper's, the waker reads 1 and writes the eventfd. If it is the waker's, the sleeper's exchange
- * reads what the waker's wrote (acquire from release), so its look for work sees the work. Rising is
- * an exchange as well: a plain store would stand between a second waker's exchange, which wrote no
- * wake-up because the first one did, and the sleeper's next. A stale wake-up costs one empty turn of
- * the loop.
+ * reads what the waker's wrote (acquire from release), so its look for work sees the work. Rising
+ * is an exchange as well: a plain store would stand between a second waker's exchange, which wrote
+ * no wake-up because the first one did, and the sleeper's next. A stale wake-up costs one empty
+ * turn of the loop.
  */
 #ifndef TG_BASE_WAKER_H
 #define TG_BASE_WAKER_H

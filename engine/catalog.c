@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "proto/codec.h"
 
 #include <stdlib.h>
@@ -70,7 +71,8 @@ static uint32_t item_slot(const struct eng_catalog *catalog, uint64_t sale_id, c
 
 struct eng_sale *eng_catalog_sale(const struct eng_catalog *catalog, uint64_t sale_id)
 {
-    for (uint32_t slot = sale_slot(catalog, sale_id);; slot = (slot + 1) & catalog->sale_index_mask) {
+    for (uint32_t slot = sale_slot(catalog, sale_id);;
+         slot = (slot + 1) & catalog->sale_index_mask) {
         /* pairs with the release in index_insert */
         uint32_t number = atomic_load_explicit(&catalog->sale_index[slot], memory_order_acquire);
         if (number == 0)
@@ -182,16 +184,6 @@ void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, i
 
 /* --- new sales --- */
 
-static bool name_ok(const char *name, size_t bytes)
-{
-    if (bytes == 0 || bytes > TG_SALE_NAME_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < bytes; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-            return false;
-    return true;
-}
-
 static int compare_skus(const void *a, const void *b)
 {
     const struct tg_item_def *left = *(const struct tg_item_def *const *)a;
@@ -240,7 +232,7 @@ enum tg_field eng_sale_def_check(const struct tg_sale_def *def)
         return TG_FIELD_SALE_ID;
     if (def->kind != TG_SALE_SECKILL)
         return TG_FIELD_KIND;
-    if (!name_ok(def->name, def->name_bytes))
+    if (!tg_text_is_valid(def->name, def->name_bytes, TG_SALE_NAME_BYTES_MAX))
         return TG_FIELD_NAME;
     for (int i = 0; i < TG_CURRENCY_BYTES; i++)
         if (def->currency[i] < 'A' || def->currency[i] > 'Z')

@@ -55,7 +55,7 @@ struct eng_sale {
     uint8_t name_bytes;
     char name[TG_SALE_NAME_BYTES_MAX];
     char currency[TG_CURRENCY_BYTES + 1];
-    _Atomic uint8_t state;      /* enum tg_sale_state; written by the catalogue shard */
+    _Atomic uint8_t state;       /* enum tg_sale_state; written by the catalogue shard */
     bool state_change_in_flight; /* catalogue shard only */
 };
 
@@ -140,7 +140,8 @@ void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, i
 enum tg_field eng_sale_def_check(const struct tg_sale_def *def);
 
 /* Assigns the numbers of a new sale and fills its rows, unseen. OK; SALE_EXISTS; BUSY when another
- * creation is in flight or a table is full (`*full` tells which). Follow with publish or abandon. */
+ * creation is in flight or a table is full (`*full` tells which). Follow with publish or abandon.
+ */
 enum tg_verdict eng_catalog_prepare(struct eng_catalog *catalog, struct tg_sale_def *def,
                                     bool *full);
 void eng_catalog_publish(struct eng_catalog *catalog, const struct tg_sale_def *def);

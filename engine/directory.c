@@ -36,8 +36,7 @@ void eng_directory_destroy(struct eng_directory *directory)
     *directory = (struct eng_directory){0};
 }
 
-uint32_t eng_directory_fresh(struct eng_directory *directory, uint32_t segment,
-                             uint64_t *split_bit)
+uint32_t eng_directory_fresh(struct eng_directory *directory, uint32_t segment, uint64_t *split_bit)
 {
     uint32_t local = directory->local_depth[segment];
     if (directory->segment_count == directory->segments_max || local == directory->depth_max)
@@ -52,10 +51,9 @@ static void double_entries(struct eng_directory *directory, uint32_t depth)
 {
     uint32_t count = 1u << depth;
     for (uint32_t i = 0; i < count; i++)
-        atomic_store_explicit(
-            &directory->entries[count + i],
-            atomic_load_explicit(&directory->entries[i], memory_order_relaxed),
-            memory_order_relaxed);
+        atomic_store_explicit(&directory->entries[count + i],
+                              atomic_load_explicit(&directory->entries[i], memory_order_relaxed),
+                              memory_order_relaxed);
     /* pairs with the load in eng_directory_segment */
     atomic_store_explicit(&directory->depth, depth + 1, memory_order_seq_cst);
 }

@@ -3,9 +3,9 @@
  * A table is a set of segments of one fixed size; the directory maps the low bits of a hash to a
  * segment. A segment that is full is split in two by one more bit, and when no entry of the
  * directory tells the halves apart, the directory doubles. So a table is as large as what it holds:
- * ten thousand orders lie in the processor's cache, and no insertion waits for more than one segment
- * to be moved. (Fagin, Nievergelt, Pippenger and Strong, "Extendible hashing: a fast access method
- * for dynamic files", 1979.)
+ * ten thousand orders lie in the processor's cache, and no insertion waits for more than one
+ * segment to be moved. (Fagin, Nievergelt, Pippenger and Strong, "Extendible hashing: a fast access
+ * method for dynamic files", 1979.)
  *
  *   hash bits ..| 2 1 0 |           entries               segments
  *                 depth 2:   00 ----------------------> [ local depth 1 ]

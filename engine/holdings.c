@@ -16,7 +16,7 @@ enum tg_error eng_holdings_create(struct eng_holdings *holdings, uint32_t count_
     uint32_t segments_max = count_max / SEGMENT_AVERAGE + 16;
     *holdings = (struct eng_holdings){
         .slots = tg_mem_map_table((size_t)segments_max * ENG_SEGMENT_HOLDINGS *
-                            sizeof(struct eng_holding)),
+                                  sizeof(struct eng_holding)),
         .count_max = count_max,
         .hash_seed = hash_seed,
     };
@@ -29,8 +29,8 @@ enum tg_error eng_holdings_create(struct eng_holdings *holdings, uint32_t count_
 
 void eng_holdings_destroy(struct eng_holdings *holdings)
 {
-    tg_mem_unmap(holdings->slots, (size_t)holdings->directory.segments_max *
-                                      ENG_SEGMENT_HOLDINGS * sizeof(struct eng_holding));
+    tg_mem_unmap(holdings->slots, (size_t)holdings->directory.segments_max * ENG_SEGMENT_HOLDINGS *
+                                      sizeof(struct eng_holding));
     eng_directory_destroy(&holdings->directory);
     *holdings = (struct eng_holdings){0};
 }
@@ -166,8 +166,9 @@ void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint
     holdings->count--;
 }
 
-uint32_t eng_holdings_sweep(struct eng_holdings *holdings, bool (*over)(void *context, uint32_t item),
-                            void *context, uint32_t slots)
+uint32_t eng_holdings_sweep(struct eng_holdings *holdings,
+                            bool (*over)(void *context, uint32_t item), void *context,
+                            uint32_t slots)
 {
     uint32_t dropped = 0;
     uint64_t end = (uint64_t)holdings->directory.segment_count * ENG_SEGMENT_HOLDINGS;

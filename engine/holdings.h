@@ -54,7 +54,8 @@ void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint
 
 /* Drops the entries whose item is over, looking at up to `slots` slots from where the last sweep
  * ended. Returns how many it dropped. */
-uint32_t eng_holdings_sweep(struct eng_holdings *holdings, bool (*over)(void *context, uint32_t item),
-                            void *context, uint32_t slots);
+uint32_t eng_holdings_sweep(struct eng_holdings *holdings,
+                            bool (*over)(void *context, uint32_t item), void *context,
+                            uint32_t slots);
 
 #endif

@@ -15,9 +15,10 @@
 #define SLOT_BITS 30
 #define SLOT_MASK ((1ull << SLOT_BITS) - 1)
 
-#define SEGMENT_FULL (ENG_SEGMENT_BUCKETS * ENG_BUCKET_WORDS / 3 * 2)
+#define SEGMENT_FULL    (ENG_SEGMENT_BUCKETS * ENG_BUCKET_WORDS / 3 * 2)
 /* The least that segments hold on the average: a table that turns over day after day in the end
- * splits every segment whose share comes near to SEGMENT_FULL, and the halves have chance on top. */
+ * splits every segment whose share comes near to SEGMENT_FULL, and the halves have chance on top.
+ */
 #define SEGMENT_AVERAGE (SEGMENT_FULL / 3)
 
 /* The hash bits that choose the segment. A word keeps them, so that a split needs no slot. */
@@ -74,8 +75,8 @@ enum tg_error eng_requests_create(struct eng_requests *requests, uint32_t orders
     uint32_t segments_max = orders_max / SEGMENT_AVERAGE + 16;
     *requests = (struct eng_requests){
         .orders = tg_mem_map_table(orders_max * sizeof(struct eng_order)),
-        .buckets =
-            tg_mem_map_table((size_t)segments_max * ENG_SEGMENT_BUCKETS * sizeof(struct eng_bucket)),
+        .buckets = tg_mem_map_table((size_t)segments_max * ENG_SEGMENT_BUCKETS *
+                                    sizeof(struct eng_bucket)),
         .orders_max = orders_max,
         .hash_seed = hash_seed,
         .free_slot = ENG_SLOT_NONE,
@@ -90,8 +91,8 @@ enum tg_error eng_requests_create(struct eng_requests *requests, uint32_t orders
 void eng_requests_destroy(struct eng_requests *requests)
 {
     tg_mem_unmap(requests->orders, requests->orders_max * sizeof(struct eng_order));
-    tg_mem_unmap(requests->buckets, (size_t)requests->directory.segments_max *
-                                        ENG_SEGMENT_BUCKETS * sizeof(struct eng_bucket));
+    tg_mem_unmap(requests->buckets, (size_t)requests->directory.segments_max * ENG_SEGMENT_BUCKETS *
+                                        sizeof(struct eng_bucket));
     eng_directory_destroy(&requests->directory);
     *requests = (struct eng_requests){0};
 }
@@ -149,8 +150,7 @@ uint32_t eng_requests_find(const struct eng_requests *requests, const struct eng
 
 void eng_requests_prefetch(const struct eng_requests *requests, const struct eng_request_key *key)
 {
-    uint32_t segment =
-        eng_directory_segment(&requests->directory, directory_bits(key->hash));
+    uint32_t segment = eng_directory_segment(&requests->directory, directory_bits(key->hash));
     __builtin_prefetch(&segment_buckets(requests, segment)[home(key->hash)]);
 }
 
@@ -217,8 +217,7 @@ static void clear_word(struct eng_requests *requests, uint32_t segment, uint64_t
 
 /* Calls `each` for every word of the segment that has the bit. */
 static void each_moving_word(struct eng_requests *requests, uint32_t segment, uint64_t split_bit,
-                             void (*each)(struct eng_requests *, uint32_t, uint64_t),
-                             uint32_t to)
+                             void (*each)(struct eng_requests *, uint32_t, uint64_t), uint32_t to)
 {
     struct eng_bucket *buckets = segment_buckets(requests, segment);
     for (uint32_t at = 0; at < ENG_SEGMENT_BUCKETS; at++)

@@ -2,9 +2,9 @@
  *
  * One dense array of order slots and, over it, an index in segments that split as they fill
  * (engine/directory.h). The shard's thread is the one writer; any thread may look up, which is how
- * the gate knows that a request for a sold-out item is a retry of an accepted order, and how a shard
- * knows that another one has accepted the same id. A segment is an array of buckets, one to a cache
- * line:
+ * the gate knows that a request for a sold-out item is a retry of an accepted order, and how a
+ * shard knows that another one has accepted the same id. A segment is an array of buckets, one to a
+ * cache line:
  *
  *   bucket:  | word | word | word | word | word | word | word | passed |
  *   word:    | 34 high bits of the id's hash | slot number + 1, 30 bits |     0: free
@@ -14,10 +14,10 @@
  * bucket counts the ids that passed it by (after F14 of facebook/folly). A look-up ends at the
  * first bucket that nobody passed, and a removal frees its word at once: nothing wears out, however
  * often the table turns over. Inside a segment words never move: look-ups may run beside insertions
- * and removals. A word is stored after its slot is filled and after the counts of the buckets that it
- * passed. When a segment splits, the fresh half is filled and published before anything is cleared
- * in the old one, and a look-up that finds nothing makes sure that the directory still names the
- * segment in which it looked.
+ * and removals. A word is stored after its slot is filled and after the counts of the buckets that
+ * it passed. When a segment splits, the fresh half is filled and published before anything is
+ * cleared in the old one, and a look-up that finds nothing makes sure that the directory still
+ * names the segment in which it looked.
  *
  * Full is an answer: eng_requests_insert returns ENG_SLOT_NONE, and the order is refused as BUSY.
  */

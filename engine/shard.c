@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Slots that one sweep looks at: a few microseconds, every tick of the core's loop. */
-#define SWEEP_SLOTS 512
+/* A sweep looks at this part of a table, so that a whole round takes so many sweeps: rarely while
+ * there is room, often when more than half of it is used. */
+#define SWEEPS_A_ROUND_EASY   16384
+#define SWEEPS_A_ROUND_URGENT 256
+#define SWEEP_SLOTS_MIN       512
 
 enum tg_error eng_engine_create(const struct eng_config *config, struct eng_engine *engine,
                                 struct tg_fault *fault)
@@ -18,9 +21,8 @@ enum tg_error eng_engine_create(const struct eng_config *config, struct eng_engi
     if (!engine->shards)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u shards", config->shards);
     memset(engine->shards, 0, shards_bytes);
-    enum tg_error error =
-        eng_catalog_create(&engine->catalog, config->sales_max, config->items_max,
-                           config->shards, config->hash_seed, fault);
+    enum tg_error error = eng_catalog_create(&engine->catalog, config->sales_max, config->items_max,
+                                             config->shards, config->hash_seed, fault);
     for (uint32_t i = 0; i < config->shards && error == TG_ERR_OK; i++) {
         struct eng_shard *shard = &engine->shards[i];
         shard->engine = engine;
@@ -67,8 +69,7 @@ static const struct eng_shard *known_elsewhere(const struct eng_engine *engine, 
 }
 
 static void decide_known(const struct eng_shard *shard, const struct eng_item *item,
-                         const struct tg_order *order, uint32_t slot,
-                         struct eng_decision *decision)
+                         const struct tg_order *order, uint32_t slot, struct eng_decision *decision)
 {
     const struct eng_order *known = &shard->requests.orders[slot];
     bool same = known->user_id == order->user_id && known->item == item->item &&
@@ -96,11 +97,9 @@ static void refuse(struct eng_decision *decision, enum tg_verdict verdict)
 }
 
 bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *item,
-                      const struct tg_order *order, int64_t now_ms,
-                      struct eng_decision *decision)
+                      const struct tg_order *order, int64_t now_ms, struct eng_decision *decision)
 {
-    enum tg_verdict verdict =
-        eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
+    enum tg_verdict verdict = eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
     if (verdict == TG_ACCEPTED)
         return false;
     /* A retry of an accepted order gets its first answer, however sold out the item is by now. */
@@ -118,9 +117,8 @@ static void fill_slot(struct eng_shard *shard, struct eng_order *slot, const str
 {
     slot->order_id = 0;
     slot->user_id = order->user_id;
-    slot->fingerprint =
-        fingerprint(shard->engine->config.hash_seed, order->unit_price_minor, order->channel,
-                    order->external_id, order->external_bytes);
+    slot->fingerprint = fingerprint(shard->engine->config.hash_seed, order->unit_price_minor,
+                                    order->channel, order->external_id, order->external_bytes);
     slot->accepted_at_ms = now_ms;
     slot->item = item->item;
     slot->quantity = order->quantity;
@@ -149,8 +147,7 @@ static void fill_record(struct tg_record *record, const struct eng_item *item,
 static enum tg_verdict check(const struct eng_shard *shard, const struct eng_item *item,
                              const struct tg_order *order, int64_t now_ms)
 {
-    enum tg_verdict verdict =
-        eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
+    enum tg_verdict verdict = eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
     if (verdict != TG_ACCEPTED || item->per_user_limit == 0)
         return verdict;
     uint64_t held = eng_holdings_units(&shard->holdings, order->user_id, item->item);
@@ -233,8 +230,7 @@ void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *re
     eng_requests_remove(&shard->requests, record->order.slot);
 }
 
-struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot,
-                                  uint32_t generation)
+struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot, uint32_t generation)
 {
     const struct eng_order *order = &shard->requests.orders[slot];
     if (order->generation != generation)
@@ -264,7 +260,10 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
         return TG_ERR_OK;
 
     struct eng_request_key key = eng_request_key(row->request_id, engine->config.hash_seed);
-    uint32_t slot = eng_requests_insert(&shard->requests, &key);
+    /* Two orders may own one id when the time to live was shorter once: the younger one counts. */
+    uint32_t slot = eng_requests_find(&shard->requests, &key);
+    if (slot == ENG_SLOT_NONE)
+        slot = eng_requests_insert(&shard->requests, &key);
     if (slot == ENG_SLOT_NONE)
         return tg_fault_set(fault, TG_ERR_FULL,
                             "more than %u orders to remember in one shard: raise "
@@ -273,8 +272,8 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
     struct eng_order *order = &shard->requests.orders[slot];
     order->order_id = row->order_id;
     order->user_id = row->user_id;
-    order->fingerprint = fingerprint(engine->config.hash_seed, row->unit_price_minor,
-                                     row->channel, row->external_id, row->external_bytes);
+    order->fingerprint = fingerprint(engine->config.hash_seed, row->unit_price_minor, row->channel,
+                                     row->external_id, row->external_bytes);
     order->accepted_at_ms = row->accepted_at_ms;
     order->item = row->item;
     order->quantity = row->quantity;
@@ -312,8 +311,8 @@ enum tg_verdict eng_shard_adjust(struct eng_shard *shard, struct eng_item *item,
         *field = TG_FIELD_STOCK_RANGE;
         return TG_INVALID_ARGUMENT;
     }
-    int64_t delta = adjust->compare ? (int64_t)adjust->new_units - stock.available_units
-                                    : adjust->delta_units;
+    int64_t delta =
+        adjust->compare ? (int64_t)adjust->new_units - stock.available_units : adjust->delta_units;
     if (delta == 0)
         return TG_OK;
     if (delta < -(int64_t)stock.available_units)
@@ -355,14 +354,25 @@ static bool item_is_over(void *context, uint32_t number)
 {
     const struct sweep *sweep = context;
     const struct eng_item *item = &sweep->engine->catalog.items[number];
-    return item->orders_in_flight == 0 && (sweep->now_ms >= item->ends_at_ms ||
-                                           eng_sale_state(item->sale) == TG_SALE_CLOSED);
+    return item->orders_in_flight == 0 &&
+           (sweep->now_ms >= item->ends_at_ms || eng_sale_state(item->sale) == TG_SALE_CLOSED);
+}
+
+static uint32_t sweep_slots(uint32_t slots, uint32_t count, uint32_t count_max)
+{
+    bool urgent = count > count_max / 2;
+    return SWEEP_SLOTS_MIN + slots / (urgent ? SWEEPS_A_ROUND_URGENT : SWEEPS_A_ROUND_EASY);
 }
 
 uint32_t eng_shard_sweep(struct eng_shard *shard, int64_t now_ms)
 {
     struct sweep sweep = {.engine = shard->engine, .now_ms = now_ms};
-    return eng_requests_sweep(&shard->requests, now_ms - shard->engine->config.request_ttl_ms,
-                              SWEEP_SLOTS) +
-           eng_holdings_sweep(&shard->holdings, item_is_over, &sweep, SWEEP_SLOTS);
+    struct eng_requests *requests = &shard->requests;
+    struct eng_holdings *holdings = &shard->holdings;
+    uint32_t holding_slots = holdings->directory.segment_count * ENG_SEGMENT_HOLDINGS;
+    return eng_requests_sweep(
+               requests, now_ms - shard->engine->config.request_ttl_ms,
+               sweep_slots(requests->high_water, requests->count, requests->orders_max)) +
+           eng_holdings_sweep(holdings, item_is_over, &sweep,
+                              sweep_slots(holding_slots, holdings->count, holdings->count_max));
 }

@@ -29,13 +29,13 @@
 #include "engine/requests.h"
 
 struct eng_config {
-    uint32_t shards;       /* 1 .. TG_SHARDS_MAX */
-    uint32_t sales_max;    /* sales, open and closed */
-    uint32_t items_max;    /* items of all sales */
-    uint32_t orders_max;   /* accepted orders remembered for retries, per shard */
-    uint32_t holdings_max; /* (user, item) pairs counted for limits, per shard */
+    uint32_t shards;        /* 1 .. TG_SHARDS_MAX */
+    uint32_t sales_max;     /* sales, open and closed */
+    uint32_t items_max;     /* items of all sales */
+    uint32_t orders_max;    /* accepted orders remembered for retries, per shard */
+    uint32_t holdings_max;  /* (user, item) pairs counted for limits, per shard */
     int64_t request_ttl_ms; /* how long an accepted request id is remembered */
-    uint64_t hash_seed;    /* secret, so that strangers cannot choose colliding keys */
+    uint64_t hash_seed;     /* secret, so that strangers cannot choose colliding keys */
 };
 
 struct eng_engine;
@@ -80,8 +80,7 @@ struct eng_decision {
  * with `decision` filled when the answer is final: refused, and no shard knows the request id.
  * False: the owner of the item must decide (or, for a retry, answer). */
 bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *item,
-                      const struct tg_order *order, int64_t now_ms,
-                      struct eng_decision *decision);
+                      const struct tg_order *order, int64_t now_ms, struct eng_decision *decision);
 
 /* --- shard thread --- */
 

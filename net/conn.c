@@ -33,7 +33,9 @@ struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name)
 /* Too many connections: one answer, without waiting for the socket to take it. */
 static void turn_away(struct net_loop *loop, int fd)
 {
-    static const char message[] = "too many connections: close some, or raise connections_max";
+    const char *message = loop->draining
+                              ? "the server is draining: go to another one, or come back later"
+                              : "too many connections: close some, or raise connections_max";
     uint8_t frame[128];
     Tidegate__V1__ErrorResponse error = TIDEGATE__V1__ERROR_RESPONSE__INIT;
     error.code = TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED;
@@ -41,8 +43,8 @@ static void turn_away(struct net_loop *loop, int fd)
     Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
     response.kind_case = TIDEGATE__V1__RESPONSE__KIND_ERROR;
     response.error = &error;
-    size_t size = tg_frame_prefix(
-        frame, (uint32_t)protobuf_c_message_get_packed_size(&response.base));
+    size_t size =
+        tg_frame_prefix(frame, (uint32_t)protobuf_c_message_get_packed_size(&response.base));
     size += protobuf_c_message_pack(&response.base, frame + size);
     if (send(fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         errno = 0; /* it is turned away, with or without a word */
@@ -83,6 +85,15 @@ static void free_conn(struct net_loop *loop, struct net_conn *conn)
     loop->stats.closed++;
 }
 
+static void mark_dirty(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->dirty)
+        return;
+    conn->dirty = true;
+    conn->dirty_next = loop->dirty;
+    loop->dirty = conn;
+}
+
 void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->state == NET_CONN_CLOSING || conn->state == NET_CONN_FREE)
@@ -90,7 +101,8 @@ void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
     conn->state = NET_CONN_CLOSING;
     /* Ends whatever the kernel still holds of the socket. */
     shutdown(conn->fd, SHUT_RDWR);
-    net_conn_update(loop, conn);
+    /* Freed by the flush at the end of the turn: callers go on with the pointer. */
+    mark_dirty(loop, conn);
 }
 
 void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
@@ -108,8 +120,20 @@ static void mark_ready(struct net_loop *loop, struct net_conn *conn)
     if (conn->ready)
         return;
     conn->ready = true;
-    conn->ready_next = loop->ready;
-    loop->ready = conn;
+    conn->ready_next = NULL;
+    if (loop->ready_tail)
+        loop->ready_tail->ready_next = conn;
+    else
+        loop->ready = conn;
+    loop->ready_tail = conn;
+}
+
+void net_conn_yield(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->state != NET_CONN_OPEN)
+        return;
+    conn->paused = true;
+    mark_ready(loop, conn);
 }
 
 static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
@@ -121,7 +145,7 @@ static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
         conn->paused = true;
     else if (low && conn->paused && conn->held_bytes > 0)
         mark_ready(loop, conn); /* what is held comes before what the socket has */
-    else if (low)
+    else if (low && !conn->ready)
         conn->paused = false;
 
     if (conn->paused && conn->receive_armed && !conn->receive_cancelling)
@@ -220,8 +244,7 @@ void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result,
         conn->received_ns = loop->now_ns;
     if (result == 0)
         conn->peer_closed = true;
-    bool broken =
-        result < 0 && result != -ENOBUFS && result != -ECANCELED && result != -EINTR;
+    bool broken = result < 0 && result != -ENOBUFS && result != -ECANCELED && result != -EINTR;
     if (broken)
         net_conn_abort(loop, conn);
     else if (result == 0 && !(conn->paused && conn->held_bytes > 0))
@@ -243,15 +266,6 @@ void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count)
 }
 
 /* --- output --- */
-
-static void mark_dirty(struct net_loop *loop, struct net_conn *conn)
-{
-    if (conn->dirty)
-        return;
-    conn->dirty = true;
-    conn->dirty_next = loop->dirty;
-    loop->dirty = conn;
-}
 
 static struct net_chunk *chunk_with_room(struct net_loop *loop, struct net_conn *conn,
                                          uint32_t bytes)

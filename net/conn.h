@@ -31,7 +31,7 @@ struct net_conn {
     bool send_in_flight;
     bool peer_closed;
     /* output */
-    bool dirty;                     /* on the loop's list of connections to flush */
+    bool dirty; /* on the loop's list of connections to flush */
     struct net_conn *dirty_next;
     struct net_chunk_queue sending; /* owned by the send in flight, or the rest of a short one */
     struct net_chunk_queue waiting; /* filled since */
@@ -44,9 +44,9 @@ struct net_conn {
     bool ready; /* on the loop's list of connections that may go on with what they hold */
     struct net_conn *ready_next;
     /* times, monotonic */
-    int64_t received_ns;      /* the last byte */
+    int64_t received_ns;   /* the last byte */
     int64_t held_since_ns; /* the first byte that is held */
-    int64_t progress_ns;      /* output moved, or began to wait */
+    int64_t progress_ns;   /* output moved, or began to wait */
     struct msghdr message;
     struct iovec pieces[NET_SEND_CHUNKS];
 };
@@ -73,8 +73,9 @@ struct net_loop {
     struct net_conn *dirty;
     uint32_t sweep_index;
     int64_t sweep_ns;
-    uint32_t held_bytes; /* capacity handed out for input that is held */
-    struct net_conn *ready;
+    uint32_t held_bytes;    /* capacity handed out for input that is held */
+    struct net_conn *ready; /* a queue: resumed in turn */
+    struct net_conn *ready_tail;
     struct net_chunk_pool chunks;
 };
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* Most cut frames are single orders: the first step holds one. The next two hold a whole frame of
- * their kind, prefix included. The last holds what the kernel had already received when a connection
- * was paused. */
+ * their kind, prefix included. The last holds what the kernel had already received when a
+ * connection was paused. */
 static const uint32_t held_steps[] = {
     512,
     TG_FRAME_PREFIX_BYTES_MAX + TG_FRAME_BYTES_MAX,
@@ -99,8 +99,7 @@ static bool hold(struct net_loop *loop, struct net_conn *conn, const uint8_t *da
 static void release(struct net_loop *loop, struct net_conn *conn)
 {
     conn->held_bytes = 0;
-    if (conn->held_capacity > held_steps[1] ||
-        loop->held_bytes > loop->options.held_bytes_max / 2)
+    if (conn->held_capacity > held_steps[1] || loop->held_bytes > loop->options.held_bytes_max / 2)
         net_input_free(loop, conn);
 }
 
@@ -144,10 +143,9 @@ static size_t cut(struct net_loop *loop, struct net_conn *conn, const uint8_t *d
 {
     size_t taken = 0;
     while (taken < bytes && conn->state == NET_CONN_OPEN) {
-        if (net_conn_is_over(loop, conn)) {
-            conn->paused = true;
+        conn->paused = conn->paused || net_conn_is_over(loop, conn);
+        if (conn->paused)
             break;
-        }
         struct tg_bytes body;
         size_t used;
         enum tg_frame frame = tg_frame_next(
@@ -164,8 +162,7 @@ static size_t cut(struct net_loop *loop, struct net_conn *conn, const uint8_t *d
     return taken;
 }
 
-void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
-                    size_t bytes)
+void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
     if (conn->held_bytes > 0 && !conn->paused) {
         size_t taken = complete(loop, conn, data, bytes);
@@ -190,6 +187,8 @@ void net_input_resume(struct net_loop *loop, struct net_conn *conn)
         release(loop, conn);
         return;
     }
+    if (taken == 0)
+        return;
     conn->held_bytes -= (uint32_t)taken;
     memmove(conn->held, conn->held + taken, conn->held_bytes);
     conn->held_since_ns = loop->now_ns;

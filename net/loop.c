@@ -16,6 +16,8 @@
 #define RECEIVE_BUFFERS 128
 #define RECEIVE_BYTES   8192
 #define BUFFER_GROUP    0
+/* Connections that go on with held input in one turn, so that a turn stays short. */
+#define RESUMES_A_TURN  16
 #define SWEEP_EVERY_NS  (250 * 1000000ll)
 
 enum operation {
@@ -40,11 +42,12 @@ static const unsigned ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEF
 static enum tg_error ring_refused(int code, struct tg_fault *fault)
 {
     if (code == -EPERM || code == -EACCES)
-        return tg_fault_set(fault, TG_ERR_UNSUPPORTED,
-                            "io_uring is forbidden here (%s): set the sysctl "
-                            "kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, "
-                            "io_uring_enter and io_uring_register in its seccomp profile",
-                            strerror(-code));
+        return tg_fault_set(
+            fault, TG_ERR_UNSUPPORTED,
+            "io_uring is forbidden here (%s): set the sysctl "
+            "kernel.io_uring_disabled to 0, and in a container allow io_uring_setup, "
+            "io_uring_enter and io_uring_register in its seccomp profile",
+            strerror(-code));
     if (code == -ENOSYS || code == -EINVAL)
         return tg_fault_set(fault, TG_ERR_UNSUPPORTED,
                             "this kernel has no io_uring as Tidegate needs it (%s): Linux 6.1 or "
@@ -160,13 +163,23 @@ void net_loop_destroy(struct net_loop *loop)
 
 /* --- what the kernel is asked --- */
 
+/* Most failures of io_uring_enter mean: look at what completed, and come back. Without the others
+ * there is no way to answer anybody; what is durable is found at the next start. */
+static void check_enter(int code)
+{
+    if (code >= 0 || code == -ETIME || code == -EBUSY || code == -EINTR || code == -EAGAIN ||
+        code == -ENOMEM)
+        return;
+    tg_log_error("io_uring_enter: %s: stopping", strerror(-code));
+    _exit(EXIT_FAILURE);
+}
+
 /* A free submission entry; makes room by submitting when there is none. */
 static struct io_uring_sqe *next_entry(struct net_loop *loop)
 {
     struct io_uring_sqe *entry = io_uring_get_sqe(&loop->ring);
     while (!entry) {
-        int code = io_uring_submit(&loop->ring);
-        tg_assert(code >= 0 || code == -EBUSY || code == -EINTR || code == -EAGAIN);
+        check_enter(io_uring_submit(&loop->ring));
         entry = io_uring_get_sqe(&loop->ring);
     }
     return entry;
@@ -233,8 +246,7 @@ void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
     } else {
         code = io_uring_submit_and_get_events(&loop->ring);
     }
-    /* All of these mean: look at what completed, and come back. */
-    tg_assert(code >= 0 || code == -ETIME || code == -EBUSY || code == -EINTR || code == -EAGAIN);
+    check_enter(code);
 }
 
 static void on_accept(struct net_loop *loop, const struct io_uring_cqe *cqe)
@@ -247,8 +259,8 @@ static void on_accept(struct net_loop *loop, const struct io_uring_cqe *cqe)
         tg_log_warn("cannot accept a connection: %s", strerror(-cqe->res));
 }
 
-static void on_receive(struct net_loop *loop, struct net_conn *conn,
-                       const struct io_uring_cqe *cqe, int *returned)
+static void on_receive(struct net_loop *loop, struct net_conn *conn, const struct io_uring_cqe *cqe,
+                       int *returned)
 {
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
@@ -298,16 +310,16 @@ static void sweep(struct net_loop *loop)
     }
 }
 
-/* Takes the list as it is: who is paused again comes back with a later turn. */
+/* A few in each turn; who has more goes to the end of the queue. */
 static void resume_ready(struct net_loop *loop)
 {
-    struct net_conn *conn = loop->ready;
-    loop->ready = NULL;
-    while (conn) {
-        struct net_conn *next = conn->ready_next;
+    for (int i = 0; i < RESUMES_A_TURN && loop->ready; i++) {
+        struct net_conn *conn = loop->ready;
+        loop->ready = conn->ready_next;
+        if (!loop->ready)
+            loop->ready_tail = NULL;
         conn->ready = false;
         net_conn_resume(loop, conn);
-        conn = next;
     }
 }
 

@@ -19,8 +19,9 @@
  * Bounds, each named in struct net_options or below: connections, frame size, time for one frame,
  * idle time, requests in flight on a connection (then it is not read), output waiting (the same;
  * a connection whose output does not move is closed). Bounds are looked at between frames: a
- * connection overshoots them by the answers of one frame, and what the kernel had received for it
- * before the pause is held until it is low again.
+ * connection overshoots them by the answers of one frame or of a group of staged orders, and what
+ * the kernel had received for it before the pause is held until it is low again. Should the peer
+ * close its side meanwhile, the connection finishes when what is held has been handled.
  */
 #ifndef TG_NET_LOOP_H
 #define TG_NET_LOOP_H
@@ -32,14 +33,14 @@
 #include <stdint.h>
 
 struct net_options {
-    uint32_t connections_max;     /* on this core */
-    uint32_t in_flight_max;       /* orders unanswered on one connection before it is not read */
-    uint32_t output_bytes_max;    /* answers unsent on one connection before it is not read */
-    uint32_t output_chunks;       /* of NET_CHUNK_BYTES, for all connections together */
-    uint32_t held_bytes_max;      /* input of all connections together that is not handled yet */
-    int64_t idle_timeout_ns;      /* nothing received and nothing in flight: closed */
-    int64_t frame_timeout_ns;     /* a frame that is not complete in this time: closed */
-    int64_t write_timeout_ns;     /* output that does not move in this time: closed */
+    uint32_t connections_max;  /* on this core */
+    uint32_t in_flight_max;    /* orders unanswered on one connection before it is not read */
+    uint32_t output_bytes_max; /* answers unsent on one connection before it is not read */
+    uint32_t output_chunks;    /* of NET_CHUNK_BYTES, for all connections together */
+    uint32_t held_bytes_max;   /* input of all connections together that is not handled yet */
+    int64_t idle_timeout_ns;   /* nothing received and nothing in flight: closed */
+    int64_t frame_timeout_ns;  /* a frame that is not complete in this time: closed */
+    int64_t write_timeout_ns;  /* output that does not move in this time: closed */
 };
 
 struct net_loop;
@@ -50,8 +51,8 @@ typedef uint64_t net_conn_ref;
 
 struct net_handler {
     void *context;
-    /* A whole frame came; `body` is valid until on_frames_end. Answer with net_conn_write now or later.
-     * The frame counts as `in flight` only through net_conn_begin. */
+    /* A whole frame came; `body` is valid until on_frames_end. Answer with net_conn_write now or
+     * later. The frame counts as `in flight` only through net_conn_begin. */
     void (*on_frame)(void *context, struct net_conn *conn, struct tg_bytes body);
     /* The bytes of all frames handed out so far are about to go. Lets the handler take frames in
      * groups: what on_frame only looked at must be done with now. */
@@ -59,14 +60,14 @@ struct net_handler {
 };
 
 struct net_stats {
-    uint64_t accepted;        /* connections */
-    uint64_t refused;         /* connections over the limit */
+    uint64_t accepted; /* connections */
+    uint64_t refused;  /* connections over the limit */
     uint64_t closed;
     uint64_t frames;
     uint64_t bad_frames;
-    uint64_t timeouts;        /* connections closed for slowness or idleness */
-    uint64_t overflows;       /* connections closed for want of output memory */
-    uint32_t open;            /* connections now */
+    uint64_t timeouts;  /* connections closed for slowness or idleness */
+    uint64_t overflows; /* connections closed for want of output memory */
+    uint32_t open;      /* connections now */
 };
 
 /* Builds the loop in the calling thread, which must be the one that runs it (SINGLE_ISSUER).
@@ -108,6 +109,10 @@ struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name);
 void net_conn_begin(struct net_conn *conn, uint32_t count);
 /* ... and now are. */
 void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count);
+
+/* This connection has cost enough for one turn: what else it sent waits for the next. Call it after
+ * a request that takes long. */
+void net_conn_yield(struct net_loop *loop, struct net_conn *conn);
 
 /* Room for `bytes` (at most 4,096) of output that lie together; fill it and call net_conn_filled
  * with what was used. NULL when the output memory is used up: the connection closes, and its

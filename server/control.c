@@ -1,6 +1,7 @@
 #include "server/control.h"
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "server/server.h"
 
 #include <stdlib.h>
@@ -26,8 +27,7 @@ static void read_item(struct tg_item_def *def, const Tidegate__V1__SaleItem *ite
     memcpy(def->sku, sku.data, def->sku_bytes);
     def->list_price_minor = item->list_price_minor;
     def->sale_price_minor = item->sale_price_minor;
-    def->stock_units =
-        (uint32_t)(item->stock_units > UINT32_MAX ? UINT32_MAX : item->stock_units);
+    def->stock_units = (uint32_t)(item->stock_units > UINT32_MAX ? UINT32_MAX : item->stock_units);
     def->per_user_limit = item->per_user_limit;
     def->per_order_max = item->per_order_max;
 }
@@ -76,14 +76,6 @@ static void read_sale_state(struct srv_core *core, struct srv_control *control, 
         refuse(control, TG_UNKNOWN_SALE, TG_FIELD_NONE);
 }
 
-static bool reason_ok(struct tg_bytes reason)
-{
-    for (size_t i = 0; i < reason.size; i++)
-        if (reason.data[i] < 0x20 || reason.data[i] == 0x7f)
-            return false;
-    return reason.size >= 1 && reason.size <= TG_REASON_BYTES_MAX;
-}
-
 static void read_adjust(struct srv_core *core, struct srv_control *control,
                         const Tidegate__V1__AdjustStockRequest *request)
 {
@@ -106,12 +98,11 @@ static void read_adjust(struct srv_core *core, struct srv_control *control,
     }
     if (!eng_catalog_sale(catalog, request->sale_id)) {
         refuse(control, TG_UNKNOWN_SALE, TG_FIELD_NONE);
-    } else if (!(control->item =
-                     eng_catalog_item(catalog, request->sale_id, sku.data, sku.size))) {
+    } else if (!(control->item = eng_catalog_item(catalog, request->sale_id, sku.data, sku.size))) {
         refuse(control, TG_UNKNOWN_ITEM, TG_FIELD_NONE);
     } else if (!adjust->compare && adjust->delta_units == 0) {
         refuse(control, TG_INVALID_ARGUMENT, TG_FIELD_CHANGE);
-    } else if (!reason_ok(reason)) {
+    } else if (!tg_text_is_valid(reason.data, reason.size, TG_REASON_BYTES_MAX)) {
         refuse(control, TG_INVALID_ARGUMENT, TG_FIELD_REASON);
     } else {
         memcpy(control->reason, reason.data, reason.size);
@@ -146,18 +137,15 @@ static void read_request(struct srv_core *core, struct srv_control *control, con
         read_create_sale(control, message);
         break;
     case TIDEGATE__V1__REQUEST__KIND_PAUSE_SALE:
-        read_sale_state(core, control,
-                        ((const Tidegate__V1__PauseSaleRequest *)message)->sale_id,
+        read_sale_state(core, control, ((const Tidegate__V1__PauseSaleRequest *)message)->sale_id,
                         TG_SALE_PAUSED);
         break;
     case TIDEGATE__V1__REQUEST__KIND_RESUME_SALE:
-        read_sale_state(core, control,
-                        ((const Tidegate__V1__ResumeSaleRequest *)message)->sale_id,
+        read_sale_state(core, control, ((const Tidegate__V1__ResumeSaleRequest *)message)->sale_id,
                         TG_SALE_ACTIVE);
         break;
     case TIDEGATE__V1__REQUEST__KIND_CLOSE_SALE:
-        read_sale_state(core, control,
-                        ((const Tidegate__V1__CloseSaleRequest *)message)->sale_id,
+        read_sale_state(core, control, ((const Tidegate__V1__CloseSaleRequest *)message)->sale_id,
                         TG_SALE_CLOSED);
         break;
     case TIDEGATE__V1__REQUEST__KIND_ADJUST_STOCK:
@@ -188,8 +176,15 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
         return;
     }
     const void *message = srv_message_unpack(core, descriptor, envelope->body);
-    struct srv_control *control = message ? calloc(1, sizeof(*control)) : NULL;
+    struct srv_control *control = calloc(1, sizeof(*control));
     if (!control) {
+        net_conn_fail(core->net, conn, envelope->correlation_id,
+                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
+                      "the server has no memory for the request: come later");
+        return;
+    }
+    if (!message) {
+        free(control);
         net_conn_fail(core->net, conn, envelope->correlation_id,
                       TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
                       "the request does not unpack as the kind that it names");
@@ -304,8 +299,7 @@ void srv_control_settle(struct srv_core *core, struct srv_control *control,
             (answer).state = (Tidegate__V1__SaleState)eng_sale_state(control->sale);               \
     } while (0)
 
-static void respond(struct srv_core *core, struct net_conn *conn,
-                    const struct srv_control *control)
+static void respond(struct srv_core *core, struct net_conn *conn, const struct srv_control *control)
 {
     Tidegate__V1__CreateSaleResponse create = TIDEGATE__V1__CREATE_SALE_RESPONSE__INIT;
     Tidegate__V1__PauseSaleResponse pause = TIDEGATE__V1__PAUSE_SALE_RESPONSE__INIT;

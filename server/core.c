@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 /* How long a core sleeps when nothing happens; timeouts and sweeps are that coarse. */
-#define IDLE_WAIT_NS   (100 * TG_NS_PER_MS)
-#define SWEEP_EVERY_NS (50 * TG_NS_PER_MS)
+#define IDLE_WAIT_NS    (100 * TG_NS_PER_MS)
+#define SWEEP_EVERY_NS  (50 * TG_NS_PER_MS)
 /* Requests of one other core that are decided in one turn, so that no core starves another. */
 #define REQUESTS_A_TURN 1024
 
@@ -99,7 +99,8 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
     else if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)
         srv_orders_place_batch(core, conn, &envelope);
     else {
-        srv_orders_decide_staged(core); /* whoever sends an order and then a pause means just that */
+        srv_orders_decide_staged(
+            core); /* whoever sends an order and then a pause means just that */
         srv_control_request(core, conn, &envelope);
     }
 }
@@ -270,7 +271,8 @@ static bool build_net(struct srv_core *core)
         .frame_timeout_ns = (int64_t)config->frame_timeout_s * TG_NS_PER_S,
         .write_timeout_ns = (int64_t)config->write_timeout_s * TG_NS_PER_S,
     };
-    struct net_handler handler = {.context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
+    struct net_handler handler = {
+        .context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
     struct tg_fault fault;
     if (net_loop_create(&options, core->listen_fd, core->waker.event_fd, &handler, &core->net,
                         &fault) == TG_ERR_OK)
@@ -303,7 +305,8 @@ void *srv_core_run(void *argument)
         wake_others(core);
         if (atomic_load_explicit(&core->server->draining, memory_order_acquire)) {
             net_loop_drain(core->net);
-            /* Others may still forward to this shard: it runs on until main has seen all drained. */
+            /* Others may still forward to this shard: it runs on until main has seen all drained.
+             */
             atomic_store_explicit(&core->drained, drained(core), memory_order_release);
             if (atomic_load_explicit(&core->server->stopping, memory_order_acquire))
                 break;

@@ -2,15 +2,16 @@
  *
  * A turn of the loop:
  *
- *   wait for the kernel -> frames: decode, decide or forward   (server/orders.c, control.c, reads.c)
+ *   wait for the kernel -> frames: decode, decide or forward   (server/orders.c, control.c,
+ * reads.c)
  *                       -> requests from other cores: decide
  *                       -> replies from other cores: send
  *                       -> completions of the journal: settle, answer
  *                       -> wake whoever has work from us, queue the sends
  *
- * Each ordered pair of cores has two rings, one for requests and one for replies. Replies can always
- * be taken without producing anything, so the rings cannot deadlock: a full request ring is BUSY, a
- * full reply ring leaves completions in the journal until there is room.
+ * Each ordered pair of cores has two rings, one for requests and one for replies. Replies can
+ * always be taken without producing anything, so the rings cannot deadlock: a full request ring is
+ * BUSY, a full reply ring leaves completions in the journal until there is room.
  */
 #ifndef TG_SERVER_CORE_H
 #define TG_SERVER_CORE_H
@@ -26,7 +27,7 @@
 #include <pthread.h>
 
 /* Batches (PlaceOrders) of one core that are not answered yet. */
-#define SRV_BATCHES_MAX 1024
+#define SRV_BATCHES_MAX   1024
 /* What one control request may unpack to, and one answer may pack to. */
 #define SRV_ARENA_BYTES   (16 * 1024 * 1024)
 #define SRV_SCRATCH_BYTES (TG_FRAME_BATCH_BYTES_MAX + 64)
@@ -74,7 +75,8 @@ struct srv_pending {
     struct srv_control *control;
 };
 
-/* Orders that are looked at together before they are decided, so that their cache misses overlap. */
+/* Orders that are looked at together before they are decided, so that their cache misses overlap.
+ */
 #define SRV_STAGED_MAX 16
 
 /* An order that waits for its group. What it points to lies in the frame. */
@@ -99,10 +101,10 @@ struct srv_core {
     struct sto_reader *reader;
     uint32_t core; /* its own number, and its shard's */
     int listen_fd;
-    int64_t now_ms;      /* wall clock, never goes back */
+    int64_t now_ms; /* wall clock, never goes back */
     int64_t now_mono_ns;
     int64_t sweep_ns;
-    bool appended; /* the writer has work since the last wake */
+    bool appended;   /* the writer has work since the last wake */
     uint64_t notify; /* bit per core: pushed to since the last wake */
     struct srv_staged staged[SRV_STAGED_MAX];
     uint32_t staged_count;

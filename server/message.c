@@ -37,8 +37,7 @@ struct tg_bytes srv_message_text(const char *text)
     /* A string that was not sent is protobuf-c's own empty one, which no arena holds. */
     if (text == (const char *)protobuf_c_empty_string)
         return (struct tg_bytes){.data = (const uint8_t *)text, .size = 0};
-    return (struct tg_bytes){.data = (const uint8_t *)text,
-                             .size = tg_arena_allocated(text) - 1};
+    return (struct tg_bytes){.data = (const uint8_t *)text, .size = tg_arena_allocated(text) - 1};
 }
 
 void srv_core_respond(struct srv_core *core, struct net_conn *conn,

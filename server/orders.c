@@ -129,8 +129,7 @@ static void answer_single(struct srv_core *core, struct net_conn *conn, uint64_t
     count(core, answer);
     uint8_t *room = net_conn_room(core->net, conn, TG_ANSWER_FRAME_BYTES_MAX);
     if (room)
-        net_conn_filled(core->net, conn,
-                        (uint32_t)tg_answer_frame(room, correlation_id, answer));
+        net_conn_filled(core->net, conn, (uint32_t)tg_answer_frame(room, correlation_id, answer));
 }
 
 static void batch_free(struct srv_core *core, struct srv_batch *batch)
@@ -234,8 +233,7 @@ void srv_orders_decide_staged(struct srv_core *core)
     core->staged_count = 0;
 }
 
-static void place(struct srv_core *core, struct tg_bytes message,
-                  const struct srv_address *address)
+static void place(struct srv_core *core, struct tg_bytes message, const struct srv_address *address)
 {
     struct srv_staged *staged = &core->staged[core->staged_count];
     struct tg_answer answer;

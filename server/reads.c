@@ -54,16 +54,16 @@ static void fill_order(Tidegate__V1__Order *message, const struct tg_order_row *
 {
     tidegate__v1__order__init(message);
     message->order_id = row->order_id;
-    message->request_id = (ProtobufCBinaryData){.len = TG_REQUEST_ID_BYTES,
-                                                .data = (uint8_t *)row->request_id};
+    message->request_id =
+        (ProtobufCBinaryData){.len = TG_REQUEST_ID_BYTES, .data = (uint8_t *)row->request_id};
     message->sale_id = item->sale->sale_id;
     message->sku = (char *)item->sku;
     message->user_id = row->user_id;
     message->quantity = row->quantity;
     message->unit_price_minor = row->unit_price_minor;
     message->channel = row->channel;
-    message->external_id = (ProtobufCBinaryData){.len = row->external_bytes,
-                                                 .data = (uint8_t *)row->external_id};
+    message->external_id =
+        (ProtobufCBinaryData){.len = row->external_bytes, .data = (uint8_t *)row->external_id};
     message->accepted_at_ms = row->accepted_at_ms;
     message->state = (Tidegate__V1__OrderState)row->state;
 }
@@ -91,8 +91,7 @@ static enum outcome read_server_time(const struct read *read)
 {
     if (!unpack(read, &tidegate__v1__get_server_time_request__descriptor))
         return READ_MALFORMED;
-    Tidegate__V1__GetServerTimeResponse *answer =
-        srv_message_alloc(read->core, sizeof(*answer));
+    Tidegate__V1__GetServerTimeResponse *answer = srv_message_alloc(read->core, sizeof(*answer));
     tidegate__v1__get_server_time_response__init(answer);
     answer->server_time_ms = read->core->now_ms;
     read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME;
@@ -124,7 +123,7 @@ static enum outcome read_item(const struct read *read)
     out->answer.verdict = (Tidegate__V1__Verdict)(!sale ? TG_UNKNOWN_SALE : TG_UNKNOWN_ITEM);
     if (!item)
         return READ_ANSWERED;
-    fill_sale(&out->sale, sale);
+    fill_sale(&out->sale, item->sale); /* `sale` may be younger than the item: see the catalogue */
     fill_status(&out->status, &out->item, item);
     out->answer.verdict = (Tidegate__V1__Verdict)TG_OK;
     out->answer.sale = &out->sale;
@@ -176,8 +175,7 @@ static void fill_items(const struct read *read, Tidegate__V1__GetSaleResponse *a
 {
     uint32_t rest = offset < sale->item_count ? sale->item_count - offset : 0;
     uint32_t count = rest < limit ? rest : limit;
-    Tidegate__V1__ItemStatus *statuses =
-        srv_message_alloc(read->core, count * sizeof(*statuses));
+    Tidegate__V1__ItemStatus *statuses = srv_message_alloc(read->core, count * sizeof(*statuses));
     Tidegate__V1__SaleItem *items = srv_message_alloc(read->core, count * sizeof(*items));
     answer->items = srv_message_alloc(read->core, count * sizeof(*answer->items));
     for (uint32_t i = 0; i < count; i++) {
@@ -328,6 +326,7 @@ bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
         break;
     case TIDEGATE__V1__REQUEST__KIND_LIST_ORDERS:
         outcome = read_orders(&read);
+        net_conn_yield(core->net, conn); /* a scan may take most of a millisecond */
         break;
     case TIDEGATE__V1__REQUEST__KIND_GET_ITEM:
         outcome = read_item(&read);

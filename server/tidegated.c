@@ -48,8 +48,8 @@ static enum tg_error set_pair(struct srv_config *config, const char *pair, struc
     char section[64], name[64];
     const char *equals = strchr(pair, '=');
     if (!equals || sscanf(pair, "%63[^.=].%63[^=]", section, name) != 2)
-        return tg_fault_set(fault, TG_ERR_INVALID,
-                            "--set takes SECTION.KEY=VALUE, not '%.200s'", pair);
+        return tg_fault_set(fault, TG_ERR_INVALID, "--set takes SECTION.KEY=VALUE, not '%.200s'",
+                            pair);
     return srv_config_set(config, section, name, equals + 1, fault);
 }
 
@@ -117,8 +117,8 @@ static enum tg_error read_options(struct srv_config *config, int argc, char **ar
     while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         error = apply_option(config, option, fault);
     if (error == TG_ERR_OK && optind < argc)
-        error = tg_fault_set(fault, TG_ERR_INVALID, "what is '%s'? see tidegated --help",
-                             argv[optind]);
+        error =
+            tg_fault_set(fault, TG_ERR_INVALID, "what is '%s'? see tidegated --help", argv[optind]);
     return error == TG_ERR_OK ? srv_config_check(config, fault) : error;
 }
 
@@ -133,6 +133,7 @@ static enum tg_error open_storage(struct srv_server *server, struct tg_fault *fa
         .free_bytes_min = config->free_mib_min << 20,
         .items_max = (uint32_t)config->items_max,
         .readers_max = (uint32_t)config->threads + 16, /* tools read beside the cores */
+        .request_ttl_s = (uint32_t)config->request_ttl_s,
     };
     return sto_env_open(&options, &server->storage, fault);
 }
@@ -169,8 +170,8 @@ static bool on_sale(void *context, const struct tg_sale_def *def, const struct t
 static bool on_order(void *context, const struct tg_order_row *row, struct tg_fault *fault)
 {
     struct recovering *recovering = context;
-    return eng_engine_restore_order(&recovering->server->engine, row, recovering->now_ms,
-                                    fault) == TG_ERR_OK;
+    return eng_engine_restore_order(&recovering->server->engine, row, recovering->now_ms, fault) ==
+           TG_ERR_OK;
 }
 
 static enum tg_error recover(struct srv_server *server, struct sto_recovery_stats *stats,
@@ -188,8 +189,7 @@ static enum tg_error recover(struct srv_server *server, struct sto_recovery_stat
     tg_log_info("recovered %" PRIu64 " orders, %" PRIu64 " items, %" PRIu64
                 " sales in %.3f s (%.0f orders/s); every promise holds; resident %zu MiB",
                 stats->orders, stats->items, stats->sales, seconds,
-                seconds > 0 ? (double)stats->orders / seconds : 0,
-                tg_mem_resident_bytes() >> 20);
+                seconds > 0 ? (double)stats->orders / seconds : 0, tg_mem_resident_bytes() >> 20);
     return TG_ERR_OK;
 }
 
@@ -207,8 +207,7 @@ static enum tg_error create_rings(struct srv_server *server, struct tg_fault *fa
             return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for rings");
         tg_ring_init(&server->requests[i], requests, sizeof(struct srv_request),
                      TG_CORE_RING_MESSAGES);
-        tg_ring_init(&server->replies[i], replies, sizeof(struct srv_reply),
-                     TG_CORE_RING_MESSAGES);
+        tg_ring_init(&server->replies[i], replies, sizeof(struct srv_reply), TG_CORE_RING_MESSAGES);
     }
     return TG_ERR_OK;
 }
@@ -269,8 +268,7 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
     return tg_waker_init(&server->writer.waker, fault);
 }
 
-static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument,
-                         const char *name)
+static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument, const char *name)
 {
     int code = pthread_create(thread, NULL, run, argument);
     if (code != 0) {
@@ -366,8 +364,8 @@ int main(int argc, char **argv)
         start_thread(&server.cores[i].thread, srv_core_run, &server.cores[i], "core");
     printf("tidegated ready on %s%s%s:%u threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n",
            strchr(server.address.host, ':') ? "[" : "", server.address.host,
-           strchr(server.address.host, ':') ? "]" : "", server.address.port,
-           server.config.threads, recovered.orders);
+           strchr(server.address.host, ':') ? "]" : "", server.address.port, server.config.threads,
+           recovered.orders);
     fflush(stdout);
 
     while (!signalled(signal_fd, -1))

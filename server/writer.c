@@ -11,8 +11,8 @@
 /* How long the writer sleeps at most; it is woken, this is for a clock that nobody would miss. */
 #define WRITER_SLEEP_MS 1000
 
-/* Lingering ends this long after the last commit, and is for batches in which the two syncs cost more
- * than the records. */
+/* Lingering ends this long after the last commit, and is for batches in which the two syncs cost
+ * more than the records. */
 #define LINGER_NS          (250 * 1000ll)
 #define LINGER_STEP_NS     (20 * 1000ll)
 #define LINGER_RECORDS_MAX 1024
@@ -42,8 +42,8 @@ static void gather(struct srv_server *server, struct sto_batch *batch)
     uint32_t share = TG_COMMIT_RECORDS_MAX / (uint32_t)server->config.threads;
     batch->span_count = 0;
     for (uint64_t i = 0; i < server->config.threads; i++)
-        batch->span_count += tg_journal_take(&server->cores[i].journal, share,
-                                             &batch->spans[batch->span_count]);
+        batch->span_count +=
+            tg_journal_take(&server->cores[i].journal, share, &batch->spans[batch->span_count]);
 }
 
 /* The batch is done: moves the watermarks, wakes whoever waits for them. */
@@ -62,10 +62,13 @@ static void publish(struct srv_writer *writer, const struct sto_batch *batch)
 static void commit(struct srv_writer *writer, const struct sto_batch *batch)
 {
     struct tg_fault fault = {0};
+    uint64_t commits = sto_commit_stats(writer->server->storage)->commits;
     switch (sto_commit(writer->server->storage, batch, &fault)) {
     case STO_DURABLE:
-        if (writer->storage_full)
-            tg_log_info("storage: room again, orders are accepted");
+        /* A batch of fences is durable without touching the disk, and tells nothing about it. */
+        if (!writer->storage_full || sto_commit_stats(writer->server->storage)->commits == commits)
+            return;
+        tg_log_info("storage: room again, orders are accepted");
         writer->storage_full = false;
         return;
     case STO_REFUSED:

@@ -31,9 +31,9 @@ struct srv_writer {
     struct srv_server *server;
     struct tg_waker waker; /* cores wake it */
     _Atomic bool stopping; /* main sets it when no core produces any more */
-    uint64_t expected;     /* records on their way when the last commit ended: answered or waiting */
-    int64_t committed_ns;  /* when that was, monotonic */
-    bool storage_full;     /* said so in the log, and not yet that it is over */
+    uint64_t expected;    /* records on their way when the last commit ended: answered or waiting */
+    int64_t committed_ns; /* when that was, monotonic */
+    bool storage_full;    /* said so in the log, and not yet that it is over */
     pthread_t thread;
 };
 

@@ -221,6 +221,28 @@ static enum tg_error format_settle(struct sto_env *env, MDB_txn *txn, struct tg_
     return rc ? sto_fault_lmdb(fault, rc, "cannot write the format record") : TG_ERR_OK;
 }
 
+bool sto_ttl_read(MDB_txn *txn, MDB_dbi meta, uint32_t *ttl_s)
+{
+    MDB_val key = {sizeof(STO_TTL_KEY) - 1, STO_TTL_KEY};
+    MDB_val value;
+    return mdb_get(txn, meta, &key, &value) == 0 &&
+           sto_row_format_decode(value.mv_data, value.mv_size, ttl_s) == NULL;
+}
+
+/* Keeps the shortest time to live that this database has seen. */
+static enum tg_error ttl_settle(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
+{
+    uint32_t known, wanted = env->options.request_ttl_s;
+    if (wanted == 0 || (sto_ttl_read(txn, env->tables.meta, &known) && known <= wanted))
+        return TG_ERR_OK;
+    uint8_t row[STO_FORMAT_ROW_BYTES];
+    sto_row_format_encode(row, wanted);
+    MDB_val key = {sizeof(STO_TTL_KEY) - 1, STO_TTL_KEY};
+    MDB_val value = {sizeof(row), row};
+    int rc = mdb_put(txn, env->tables.meta, &key, &value, 0);
+    return rc ? sto_fault_lmdb(fault, rc, "cannot write the time to live") : TG_ERR_OK;
+}
+
 /* The version is looked at before any table is made, so that a newer database is left untouched. */
 static enum tg_error newer_refuse(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
 {
@@ -249,6 +271,8 @@ static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
         goto err_after_begin;
     }
     error = format_settle(env, txn, fault);
+    if (!error)
+        error = ttl_settle(env, txn, fault);
     if (error)
         goto err_after_begin;
     MDB_stat sales, items, orders;

@@ -60,6 +60,9 @@ struct sto_env {
 int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables);
 
 /* Reads the format record; `present` says whether there is one. TG_ERR_VERSION for a newer one. */
+/* The shortest time to live of request ids that the database has seen; false: none is known. */
+bool sto_ttl_read(MDB_txn *txn, MDB_dbi meta, uint32_t *ttl_s);
+
 enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
                                struct tg_fault *fault);
 

@@ -117,7 +117,7 @@ static bool order_visit(void *context, const MDB_val *key, const MDB_val *value)
     r->sums[row.item].reserved_units += row.quantity;
     r->stats->orders++;
     if (!r->to->order(r->to->context, &row, r->fault)) {
-        r->error = r->fault->error = TG_ERR_FULL;
+        r->error = r->fault->error;
         return false;
     }
     return true;
@@ -185,7 +185,7 @@ static bool sale_give(struct recovery *r, const struct tg_sale_def *head, uint32
     }
     given = r->to->sale(r->to->context, def, stocks, r->fault);
     if (!given)
-        r->error = r->fault->error = TG_ERR_FULL;
+        r->error = r->fault->error;
 done:
     free(stocks);
     free(def);

@@ -94,6 +94,9 @@
  *   +------+---------+
  */
 #define STO_FORMAT_KEY       "format"
+/* meta: the shortest time, in seconds, for which request ids were ever remembered; a row like the
+ * format's. An id that was forgotten may own another order, and sto_verify must not call it one. */
+#define STO_TTL_KEY          "request_ttl_s"
 #define STO_FORMAT_ROW_BYTES 8
 
 _Static_assert(STO_ORDER_ROW_BYTES == 4 + 1 + 1 + 2 + 4 + 4 + TG_REQUEST_ID_BYTES + 8 + 8 + 8,

@@ -43,6 +43,7 @@ struct sto_options {
     uint64_t free_bytes_min; /* refuse batches when the filesystem has less than this free */
     uint32_t items_max;      /* items the engine can hold; bounds item numbers */
     uint32_t readers_max;    /* concurrent struct sto_reader */
+    uint32_t request_ttl_s;  /* how long the engine remembers an id, for sto_verify; 0: for ever */
 };
 
 struct sto_env;
@@ -97,7 +98,7 @@ const struct sto_commit_stats *sto_commit_stats(const struct sto_env *env);
 
 /* What recovery hands to the engine, in this order: every sale (items inside, with their stock),
  * then every order in the order of ids. A callback that returns false stops recovery with
- * TG_ERR_FULL ("raise the limit ..."), its own words in `fault`. */
+ * the error and the words that it set in `fault`. */
 struct sto_recovery {
     void *context;
     /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */
@@ -156,7 +157,7 @@ struct sto_verify_report {
     uint64_t oversold_items;     /* items whose stock breaks promise 1 */
     uint64_t mismatched_items;   /* stock rows that differ from the sum of their orders or
                                     adjustments; sales, items and stock rows without each other */
-    uint64_t duplicate_requests; /* request ids that own two orders */
+    uint64_t duplicate_requests; /* ids that own two orders accepted within their time to live */
     uint64_t limit_breaches;     /* users over an item's per-user limit */
     uint64_t orphan_orders;      /* orders of an item that does not exist */
     uint64_t elapsed_ns;

@@ -50,6 +50,7 @@ struct holding {
 };
 
 struct check {
+    int64_t request_ttl_ms; /* an id owns no second order within this time */
     const char *data_dir;
     void (*finding)(void *context, const char *line);
     void (*progress)(void *context, uint64_t orders);
@@ -198,15 +199,18 @@ static uint64_t slot_of(const struct check *c, uint64_t hash)
     return (uint64_t)(((unsigned __int128)hash * c->slots) >> 64);
 }
 
-/* Equal hashes are not yet equal ids. */
-static bool is_same_request(struct check *c, uint64_t order_id, const struct tg_order_row *row)
+/* Equal hashes are not yet equal ids. Fills in when that order was accepted. */
+static bool is_same_request(struct check *c, uint64_t order_id, const struct tg_order_row *row,
+                            int64_t *accepted_at_ms)
 {
     MDB_val key = {sizeof(order_id), &order_id};
     MDB_val value;
     struct tg_order_row other;
-    return mdb_get(c->txn, c->tables.orders, &key, &value) == 0 &&
-           sto_row_order_decode(value.mv_data, value.mv_size, order_id, &other) == NULL &&
-           memcmp(other.request_id, row->request_id, sizeof(other.request_id)) == 0;
+    if (mdb_get(c->txn, c->tables.orders, &key, &value) != 0 ||
+        sto_row_order_decode(value.mv_data, value.mv_size, order_id, &other) != NULL)
+        return false;
+    *accepted_at_ms = other.accepted_at_ms;
+    return memcmp(other.request_id, row->request_id, sizeof(other.request_id)) == 0;
 }
 
 static void request_note(struct check *c, const struct tg_order_row *row)
@@ -215,7 +219,11 @@ static void request_note(struct check *c, const struct tg_order_row *row)
     uint64_t slot = slot_of(c, hash);
     while (c->requests[slot].order_id != 0) {
         uint64_t other = c->requests[slot].order_id;
-        if (c->requests[slot].hash == hash && is_same_request(c, other, row)) {
+        int64_t accepted_at_ms;
+        if (c->requests[slot].hash == hash && is_same_request(c, other, row, &accepted_at_ms)) {
+            c->requests[slot].order_id = row->order_id;
+            if (row->accepted_at_ms - accepted_at_ms >= c->request_ttl_ms)
+                return; /* the first was forgotten: the id was free again */
             find(c, &c->report->duplicate_requests,
                  "table orders, row %llu: its request id also owns order %llu",
                  (unsigned long long)row->order_id, (unsigned long long)other);
@@ -452,6 +460,8 @@ static enum tg_error check_snapshot(struct check *c)
     rc = sto_tables_open(c->txn, 0, &c->tables);
     if (rc)
         return sto_fault_lmdb(c->fault, rc, "cannot open the tables");
+    uint32_t ttl_s;
+    c->request_ttl_ms = sto_ttl_read(c->txn, meta, &ttl_s) ? ttl_s * 1000ll : INT64_MAX;
     return check_in_memory(c);
 }
 

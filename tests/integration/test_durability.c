@@ -151,7 +151,7 @@ Test(durability, a_drain_that_hangs_ends_in_its_time)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, "--set", "server.write_timeout_s=86400", "--set",
-                 "server.drain_timeout_s=1", NULL);
+                 "server.drain_timeout_s=3", NULL);
     struct tgc_client *client = sale_client(&daemon);
     sale_create_many(client, 1, 1000, 10);
     struct peer peer;

@@ -12,7 +12,7 @@
 #define check(condition)                                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            cr_assert(0, "line %d: %s", __LINE__, #condition);                                         \
+            cr_assert(0, "line %d: %s", __LINE__, #condition);                                     \
     } while (0)
 
 static struct lg_plan_settings settings(void)

@@ -8,7 +8,7 @@
 #define check(condition)                                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            cr_assert(0, "line %d: %s", __LINE__, #condition);                                         \
+            cr_assert(0, "line %d: %s", __LINE__, #condition);                                     \
     } while (0)
 
 static struct tg_histogram histogram, other, difference;

@@ -6,7 +6,7 @@
 #define check(condition)                                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            cr_assert(0, "line %d: %s", __LINE__, #condition);                                         \
+            cr_assert(0, "line %d: %s", __LINE__, #condition);                                     \
     } while (0)
 
 #define START_NS 5000000000ll
