@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /* How long a connection that we finished may take to read our last words. */
-#define LINGER_NS (2 * 1000000000ll)
+#define LINGER_NS          (2000 * 1000000ll)
+#define LINGER_DRAINING_NS (500 * 1000000ll) /* within the shortest drain time-out */
 
 /* The most that net_conn_room gives in one piece. */
 #define ROOM_BYTES_MAX 4096
@@ -222,7 +223,7 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn)
     case NET_CONN_FINISHING:
         break;
     case NET_CONN_LINGERING:
-        late = now - conn->progress_ns > LINGER_NS;
+        late = now - conn->progress_ns > (loop->draining ? LINGER_DRAINING_NS : LINGER_NS);
         break;
     }
     late = late || (conn->output_bytes > 0 && now - conn->progress_ns > options->write_timeout_ns);

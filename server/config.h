@@ -26,7 +26,7 @@
     X(server, idle_timeout_s, 600, 1, 31536000, "a connection without traffic is closed")          \
     X(server, frame_timeout_s, 30, 1, 86400, "a frame must be complete in this time")              \
     X(server, write_timeout_s, 10, 1, 86400, "a reader that does not read is closed")              \
-    X(server, drain_timeout_s, 30, 3, 86400, "time to finish after SIGTERM")                       \
+    X(server, drain_timeout_s, 30, 1, 86400, "time to finish after SIGTERM")                       \
     X(engine, sales_max, 16384, 1, 10000000, "sales, open and closed")                             \
     X(engine, items_max, 1048576, 1, 100000000, "items of all sales")                              \
     X(engine, orders_max, 33554432, 16, 1000000000,                                                \

@@ -118,7 +118,8 @@ Test(durability, a_second_signal_ends_a_drain_that_hangs)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, "--set", "server.write_timeout_s=86400", "--set",
-                 "server.drain_timeout_s=86400", NULL);
+                 "server.drain_timeout_s=86400", "--set", "server.output_bytes_max=1073741824",
+                 NULL);
     struct tgc_client *client = sale_client(&daemon);
     sale_create_many(client, 1, 1000, 10);
     /* A peer that asks for more than the sockets hold, and does not read: the drain waits. */
@@ -151,7 +152,7 @@ Test(durability, a_drain_that_hangs_ends_in_its_time)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, "--set", "server.write_timeout_s=86400", "--set",
-                 "server.drain_timeout_s=3", NULL);
+                 "server.drain_timeout_s=1", "--set", "server.output_bytes_max=1073741824", NULL);
     struct tgc_client *client = sale_client(&daemon);
     sale_create_many(client, 1, 1000, 10);
     struct peer peer;
