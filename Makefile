@@ -13,6 +13,10 @@ VERSION  := $(shell cat VERSION)
 .PHONY: help deps all demo check unit integration kills asan ubsan tsan bench-peers lint format \
         install clean
 
+# V=1 shows the commands.
+Q = $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-4s %s\n')
+
 # --- flags ---------------------------------------------------------------------------------------
 
 WARN     := -Wall -Wextra -Wconversion -Wshadow -Werror
@@ -61,32 +65,39 @@ all: $(BINARIES) ## build the three programs
 
 $(PB_H) $(GEN)/tidegate/v1/tidegate.pb-c.c &: proto/tidegate/v1/tidegate.proto
 	@mkdir -p $(GEN)
-	protoc-c --proto_path=proto --c_out=$(GEN) $<
+	$(say) GEN $@
+	$(Q)protoc-c --proto_path=proto --c_out=$(GEN) $<
 
 $(PB): $(GEN)/tidegate/v1/tidegate.pb-c.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -w -c -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -w -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c | $(PB_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(WARN) -c -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(WARN) -c -o $@ $<
 
 define room_library
 $(call library,$(1)): $(call objects,$(call sources,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(say) AR $$@
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach room,$(ROOMS),$(eval $(call room_library,$(room))))
 
 link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 
 $(BUILD)/tidegated: $(BUILD)/obj/server/tidegated.o $(foreach r,server net engine storage proto base,$(call library,$(r))) $(PB)
-	$(link) $(LDLIBS_DAEMON)
+	$(say) LD $@
+	$(Q)$(link) $(LDLIBS_DAEMON)
 $(BUILD)/tidegate-load: $(BUILD)/obj/loadgen/tidegate_load.o $(foreach r,loadgen client proto base,$(call library,$(r))) $(PB)
-	$(link) $(LDLIBS_LOAD)
+	$(say) LD $@
+	$(Q)$(link) $(LDLIBS_LOAD)
 $(BUILD)/tidegatectl: $(BUILD)/obj/ctl/tidegatectl.o $(foreach r,ctl client storage proto base,$(call library,$(r))) $(PB)
-	$(link) $(LDLIBS_CTL)
+	$(say) LD $@
+	$(Q)$(link) $(LDLIBS_CTL)
 
 # --- tests ---------------------------------------------------------------------------------------
 
@@ -101,12 +112,14 @@ FAULT             := $(BUILD)/tests/fault.so
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(LIBS) $(PB)
 	@mkdir -p $(@D)
-	$(link) $(LDLIBS_TEST)
+	$(say) LD $@
+	$(Q)$(link) $(LDLIBS_TEST)
 
 # Preloaded into a daemon to make its system calls fail on demand.
 $(FAULT): tests/lib/fault.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
+	$(say) LD $@
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
 
 # What must be there before anything can be built; then the goal in $(1), with all cores.
 prepared = scripts/deps.sh $(1) && $(MAKE) --no-print-directory -j$(shell nproc) $(2)
@@ -156,7 +169,8 @@ tsan: ## the stress program: rings, gate, writer and watermark under ThreadSanit
 
 $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
-	$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+	$(say) LD $@
+	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
 
 # --- figures -------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ units=0
 while [ "$units" -lt $((stock / 5)) ] && kill -0 "$load" 2>/dev/null; do units=$(reserved); done
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null || true
-echo "3. SIGKILL, with $units units sold and answers on their way."
+echo "3. SIGKILL, with some $units units taken, the last of them not on the disk and not answered yet."
 
 start "$server"
 recovery=$(sed -n 's/.*\(recovered .*\); every promise.*/\1/p' "$dir/daemon.log" | tail -n 1)
