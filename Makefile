@@ -186,12 +186,12 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 
 lint: ## formatting and cppcheck
 	@scripts/deps.sh build lint && $(MAKE) --no-print-directory $(PB_H)
-	clang-format --dry-run --Werror $(C_FILES)
-	cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr \
+	@clang-format --dry-run --Werror $(C_FILES)
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,portability --inline-suppr \
 		--suppress=missingIncludeSystem -I. -I$(GEN) $(ROOMS)
 
 format: ## clang-format over the tree
-	clang-format -i $(C_FILES)
+	@clang-format -i $(C_FILES)
 
 PREFIX ?= /usr/local
 # The client library as others link it: with what it stands on, in one archive.

@@ -64,7 +64,7 @@ enum tg_order_state {
     X(LIMIT, "limit", "is above the largest page")                                                 \
     X(SALE, "sale", "must be set")                                                                 \
     X(KIND, "sale.kind", "must be SALE_KIND_SECKILL")                                              \
-    X(NAME, "sale.name", "must be 1 to 128 bytes of UTF-8 without control characters")              \
+    X(NAME, "sale.name", "must be 1 to 128 bytes of UTF-8 without control characters")             \
     X(CURRENCY, "sale.currency", "must be three capital letters (ISO 4217)")                       \
     X(STARTS_AT, "sale.starts_at_ms", "must be 0 to 253402300799999")                              \
     X(ENDS_AT, "sale.ends_at_ms", "must be after starts_at_ms and at most 253402300799999")        \

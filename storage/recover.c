@@ -322,7 +322,7 @@ enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recove
     tg_assert(!env->used);
     env->used = true;
     int64_t begun_ns = tg_clock_mono_ns();
-    struct tg_fault unheard;
+    struct tg_fault unheard = {0};
     struct recovery r = {
         .env = env, .to = recovery, .stats = stats, .fault = fault ? fault : &unheard};
     *stats = (struct sto_recovery_stats){0};
