@@ -504,6 +504,14 @@ static void name_of_two_lines(Tidegate__V1__CreateSaleRequest *m)
 {
     m->sale->name = (char *)(uintptr_t) "a\nb";
 }
+static void name_of_no_utf8(Tidegate__V1__CreateSaleRequest *m)
+{
+    m->sale->name = (char *)(uintptr_t) "Singles\xff";
+}
+static void name_that_breaks_off(Tidegate__V1__CreateSaleRequest *m)
+{
+    m->sale->name = (char *)(uintptr_t) "\xe7\xa7";
+}
 static void small_currency(Tidegate__V1__CreateSaleRequest *m)
 {
     m->sale->currency = (char *)(uintptr_t) "cny";
@@ -577,6 +585,8 @@ Test(sales_out_of_range, are_refused_by_field)
         {odd_kind, "sale.kind"},
         {no_name, "sale.name"},
         {name_of_two_lines, "sale.name"},
+        {name_of_no_utf8, "sale.name"},
+        {name_that_breaks_off, "sale.name"},
         {small_currency, "sale.currency"},
         {long_currency, "sale.currency"},
         {starts_before_1970, "sale.starts_at_ms"},

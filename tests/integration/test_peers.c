@@ -6,9 +6,11 @@
 
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -224,6 +226,167 @@ Test(peers, a_half_closed_connection_gets_its_answers)
     peer_expect_end(&peer);
     free(bytes);
     peer_close(&peer);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+static void send_order(struct peer *peer, const struct tg_order *order)
+{
+    uint8_t frame[TG_ORDER_FRAME_BYTES_MAX];
+    peer_send(peer, frame, tg_order_frame(frame, 1, order));
+}
+
+static void wait_until_available(struct tgc_client *client, uint64_t units)
+{
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    while (sale_available(client, 1, "A") != units) {
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "the orders are never decided");
+        usleep(1000);
+    }
+}
+
+#define GONE_PEERS 400
+
+/* Their answers need a chunk of output memory each, all in one turn: there are 128. Connections
+ * that are half closed have nothing that would keep them for another turn when they are aborted. */
+Test(peers, half_closed_ones_that_exhaust_the_output_memory_harm_no_others)
+{
+    struct daemon daemon = {.with_faults = true};
+    daemon_start(&daemon, "--set", "server.output_memory_mib=1", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000, 0);
+    static struct peer peers[1 + GONE_PEERS];
+    /* The first order's commit stands still; all others wait for the next. */
+    daemon_fault(&daemon, "sync WAIT");
+    for (int i = 0; i <= GONE_PEERS; i++) {
+        struct tg_order order = sale_order(1, "A", 1, 1);
+        peer_open(&peers[i], &daemon);
+        send_order(&peers[i], &order);
+        peer_half_close(&peers[i]);
+        if (i == 0)
+            wait_until_available(client, 999);
+    }
+    wait_until_available(client, 1000 - 1 - GONE_PEERS);
+    daemon_fault(&daemon, NULL);
+    int unanswered = 0;
+    for (int i = 0; i <= GONE_PEERS; i++) {
+        Tidegate__V1__Response *response = peer_response(&peers[i]);
+        unanswered += !response;
+        if (response)
+            tidegate__v1__response__free_unpacked(response, NULL);
+        peer_close(&peers[i]);
+    }
+    cr_assert(unanswered > 0, "the memory was never used up: this test tests nothing");
+    sale_assert_verdict(sale_buy(client, 1, "A", 2, 1), TG_ACCEPTED);
+    /* Answered or not, they are durable. */
+    cr_assert_eq(sale_list(client, 1, NULL, NULL), 1 + GONE_PEERS + 1);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
+/* The daemon stands still, so that what is sent to it meanwhile is all there when it goes on. */
+static void freeze(const struct daemon *daemon)
+{
+    int status;
+    cr_assert_eq(kill(daemon->pid, SIGSTOP), 0);
+    cr_assert_eq(waitpid(daemon->pid, &status, WUNTRACED), daemon->pid);
+    cr_assert(WIFSTOPPED(status), "it ended");
+}
+
+static void thaw(const struct daemon *daemon)
+{
+    cr_assert_eq(kill(daemon->pid, SIGCONT), 0);
+}
+
+static void place_many(struct tgc_client *client, uint32_t count)
+{
+    static struct tg_order orders[TG_BATCH_ORDERS_MAX];
+    static struct tg_answer answers[TG_BATCH_ORDERS_MAX];
+    for (uint32_t placed = 0; placed < count; placed += TG_BATCH_ORDERS_MAX) {
+        for (int i = 0; i < TG_BATCH_ORDERS_MAX; i++)
+            orders[i] = sale_order(1, "A", 1, 1);
+        sale_place_batch(client, orders, TG_BATCH_ORDERS_MAX, answers);
+        for (int i = 0; i < TG_BATCH_ORDERS_MAX; i++)
+            sale_assert_verdict(answers[i].verdict, TG_ACCEPTED);
+    }
+}
+
+#define SCANS 700
+
+static size_t put_request(uint8_t *at, const Tidegate__V1__Request *request)
+{
+    size_t size = tidegate__v1__request__get_packed_size(request);
+    size_t prefix = tg_frame_prefix(at, (uint32_t)size);
+    return prefix + tidegate__v1__request__pack(request, at + prefix);
+}
+
+/* Scans of sale 2, and behind them a look at its item B; returns their size. */
+static size_t build_scans(uint8_t *bytes)
+{
+    Tidegate__V1__ListOrdersRequest list = TIDEGATE__V1__LIST_ORDERS_REQUEST__INIT;
+    Tidegate__V1__GetItemRequest get = TIDEGATE__V1__GET_ITEM_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    size_t size = 0;
+    list.sale_id = get.sale_id = 2;
+    get.sku = (char *)(uintptr_t) "B";
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_LIST_ORDERS;
+    request.list_orders = &list;
+    for (request.correlation_id = 1; request.correlation_id <= SCANS; request.correlation_id++)
+        size += put_request(bytes + size, &request);
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_ITEM;
+    request.get_item = &get;
+    return size + put_request(bytes + size, &request);
+}
+
+static void expect_scans(struct peer *peer)
+{
+    for (uint64_t i = 1; i <= SCANS; i++) {
+        Tidegate__V1__Response *response = peer_response(peer);
+        cr_assert(response, "%d of %d answers", (int)i - 1, SCANS);
+        cr_assert_eq(response->correlation_id, i);
+        cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_LIST_ORDERS);
+        sale_assert_verdict(response->list_orders->verdict, TG_OK);
+        cr_assert_eq(response->list_orders->n_orders, 0);
+        cr_assert_not(response->list_orders->end);
+        tidegate__v1__response__free_unpacked(response, NULL);
+    }
+}
+
+/* Each of the scans looks at thousands of orders and finds none. Behind them the same connection
+ * asks for the stock that the other connection's order, sent after all of it, is taken from: the
+ * order must have been decided before. */
+Test(peers, a_flood_of_scans_does_not_keep_others_waiting)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000000, 0);
+    sale_create(client, 2, "B", 10, 0);
+    place_many(client, 20000);
+    struct peer flood, other;
+    peer_open(&flood, &daemon);
+    peer_open(&other, &daemon);
+    static uint8_t scans[(SCANS + 1) * 16];
+    size_t size = build_scans(scans);
+    struct tg_order order = sale_order(2, "B", 1, 1);
+    freeze(&daemon);
+    peer_send(&flood, scans, size); /* at once: no more than one receive buffer takes */
+    send_order(&other, &order);
+    thaw(&daemon);
+
+    expect_scans(&flood);
+    Tidegate__V1__Response *response = peer_response(&flood);
+    cr_assert(response);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_GET_ITEM);
+    cr_assert_eq(response->get_item->status->available_units, 9,
+                 "the other's order waited for all of the scans");
+    tidegate__v1__response__free_unpacked(response, NULL);
+    response = peer_response(&other);
+    cr_assert(response);
+    sale_assert_verdict(response->place_order->verdict, TG_ACCEPTED);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    peer_close(&flood);
+    peer_close(&other);
     tgc_close(client);
     daemon_end(&daemon);
 }

@@ -1,8 +1,10 @@
 /* Reads, and the operator's requests. */
 #include "base/clock.h"
+#include "tests/lib/peer.h"
 #include "tests/lib/sale.h"
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -291,6 +293,121 @@ Test(reads, a_sale_shows_its_items_by_page_in_their_order)
     sale_assert_verdict(response->get_sale->verdict, TG_UNKNOWN_SALE);
     tgc_response_free(response);
     close_scene(&scene);
+}
+
+/* --- reads of a sale that is being created --- */
+
+enum {
+    YOUNG_ITEMS = 3000,
+    YOUNG_SALES = 30,
+    POLLERS = 8, /* some on each core */
+    POLLS = 100, /* by each poller, half of them of the sale and half of its first item */
+};
+
+/* Does not wait for the answer. */
+static void ask_for_sale(struct peer *operator, uint64_t sale_id)
+{
+    static Tidegate__V1__SaleItem items[YOUNG_ITEMS];
+    static Tidegate__V1__SaleItem *pointers[YOUNG_ITEMS];
+    static char skus[YOUNG_ITEMS][8];
+    Tidegate__V1__CreateSaleRequest *message = sale_message(sale_id, "S0", 10);
+    for (uint32_t i = 0; i < YOUNG_ITEMS; i++) {
+        snprintf(skus[i], sizeof(skus[i]), "S%u", i);
+        items[i] = *message->items[0];
+        items[i].sku = skus[i];
+        pointers[i] = &items[i];
+    }
+    message->n_items = YOUNG_ITEMS;
+    message->items = pointers;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_SALE;
+    request.create_sale = message;
+    peer_request(operator, & request);
+}
+
+static size_t put_read(uint8_t *at, uint64_t sale_id, bool of_item)
+{
+    uint8_t get[24], body[32];
+    uint8_t *end = peer_put_number(get, 1, sale_id);
+    end = of_item ? peer_put_bytes(end, 2, "S0", 2) : peer_put_number(end, 3, 1);
+    uint32_t kind =
+        of_item ? TIDEGATE__V1__REQUEST__KIND_GET_ITEM : TIDEGATE__V1__REQUEST__KIND_GET_SALE;
+    size_t size = (size_t)(peer_put_bytes(body, kind, get, (size_t)(end - get)) - body);
+    size_t prefix = tg_frame_prefix(at, (uint32_t)size);
+    memcpy(at + prefix, body, size);
+    return prefix + size;
+}
+
+/* The sale is there as a whole, or not at all. */
+static void expect_whole_or_nothing(struct peer *peer, uint64_t sale_id)
+{
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert(response, "the connection is lost");
+    bool of_item = response->kind_case == TIDEGATE__V1__RESPONSE__KIND_GET_ITEM;
+    int verdict = (int)(of_item ? response->get_item->verdict : response->get_sale->verdict);
+    if (verdict == TG_OK) {
+        const Tidegate__V1__Sale *sale =
+            of_item ? response->get_item->sale : response->get_sale->sale;
+        const Tidegate__V1__ItemStatus *status =
+            of_item ? response->get_item->status : response->get_sale->items[0];
+        cr_assert_eq(sale->sale_id, sale_id);
+        cr_assert_eq(sale->item_count, YOUNG_ITEMS);
+        cr_assert_str_eq(status->item->sku, "S0");
+    } else {
+        sale_assert_verdict(verdict, TG_UNKNOWN_SALE);
+    }
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+static void send_polls(struct peer *pollers, uint64_t sale_id)
+{
+    static uint8_t reads[POLLS * 40];
+    size_t size = 0;
+    for (int i = 0; i < POLLS; i++)
+        size += put_read(reads + size, sale_id, i % 2 == 0);
+    for (int i = 0; i < POLLERS; i++)
+        peer_send(&pollers[i], reads, size);
+}
+
+static void expect_polls(struct peer *pollers, uint64_t sale_id)
+{
+    for (int i = 0; i < POLLERS * POLLS; i++)
+        expect_whole_or_nothing(&pollers[i % POLLERS], sale_id);
+}
+
+/* Keeps every core busy with reads of the sale until the operator has an answer. */
+static void poll_sale(struct peer *pollers, const struct peer *operator, uint64_t sale_id)
+{
+    struct pollfd answered = {.fd = operator->fd, .events = POLLIN};
+    send_polls(pollers, sale_id);
+    while (poll(&answered, 1, 0) == 0) {
+        send_polls(pollers, sale_id); /* there is always more to do than what is waited for */
+        expect_polls(pollers, sale_id);
+    }
+    expect_polls(pollers, sale_id);
+}
+
+Test(reads, a_sale_that_is_being_created_is_read_as_a_whole_or_not_at_all)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--threads", "2", NULL);
+    struct peer operator, pollers[POLLERS];
+    peer_open(&operator, & daemon);
+    for (int i = 0; i < POLLERS; i++)
+        peer_open(&pollers[i], &daemon);
+    for (uint64_t sale_id = 1; sale_id <= YOUNG_SALES; sale_id++) {
+        ask_for_sale(&operator, sale_id);
+        poll_sale(pollers, &operator, sale_id);
+        Tidegate__V1__Response *response = peer_response(&operator);
+        cr_assert(response);
+        sale_assert_verdict(response->create_sale->verdict, TG_OK);
+        tidegate__v1__response__free_unpacked(response, NULL);
+    }
+    cr_assert(daemon_runs(&daemon));
+    peer_close(&operator);
+    for (int i = 0; i < POLLERS; i++)
+        peer_close(&pollers[i]);
+    daemon_end(&daemon);
 }
 
 /* --- operators --- */

@@ -5,7 +5,8 @@
  *   "<call> <error>"   call: sync (fdatasync, fsync)
  *                            write (pwrite, pwritev)
  *                            meta (pwrite of less than a page: LMDB's meta page)
- *                      error: EIO or ENOSPC
+ *                      error: EIO or ENOSPC, or WAIT: it does not fail, but takes until the rule
+ *                             is another
  *
  * The file is looked at on every such call, so a fault begins and ends without a restart.
  */
@@ -19,9 +20,10 @@
 #include <unistd.h>
 
 #define PAGE_BYTES 4096
+#define WAIT       -1
 
-/* The error that `call` must fail with now, or 0. Keeps errno. */
-static int fault_of(const char *call)
+/* What the rule says of `call`: its error, WAIT or 0. Keeps errno. */
+static int rule_of(const char *call)
 {
     char rule[64] = "";
     const char *path = getenv("TG_FAULT_FILE");
@@ -36,7 +38,17 @@ static int fault_of(const char *call)
     size_t name = strlen(call);
     if (strncmp(rule, call, name) != 0 || rule[name] != ' ')
         return 0;
-    return strcmp(rule + name + 1, "ENOSPC") == 0 ? ENOSPC : EIO;
+    const char *error = rule + name + 1;
+    return strcmp(error, "WAIT") == 0 ? WAIT : strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
+}
+
+/* The error that `call` must fail with now, or 0. */
+static int fault_of(const char *call)
+{
+    int rule;
+    while ((rule = rule_of(call)) == WAIT)
+        usleep(1000);
+    return rule;
 }
 
 static bool fails(const char *call)

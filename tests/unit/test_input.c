@@ -24,6 +24,7 @@ struct seen {
     uint32_t crcs[FRAMES_MAX];
     int error_code;        /* of net_conn_fail, or NEVER */
     uint32_t finish_after; /* the handler finishes the connection at this frame, 0: never */
+    bool yields;           /* the handler yields after every frame, as net_conn_yield does it */
 };
 
 struct world {
@@ -53,6 +54,7 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
     cr_assert_lt(seen->count, FRAMES_MAX);
     seen->sizes[seen->count] = (uint32_t)body.size;
     world->bodies[seen->count] = body;
+    conn->paused = conn->paused || seen->yields;
     if (++seen->count == seen->finish_after)
         conn->state = NET_CONN_FINISHING;
 }
@@ -441,6 +443,52 @@ Test(input, a_connection_that_is_over_again_keeps_the_rest)
     cr_assert(world->conn.paused);
     cr_assert_eq(world->seen.count, 0);
     cr_assert_eq(world->conn.held_bytes, sizeof(frames));
+    world_free(world);
+}
+
+/* As the loop does it when the connection's turn comes. */
+static void resume(struct world *world)
+{
+    world->conn.paused = false;
+    net_input_resume(&world->loop, &world->conn);
+    cr_assert_eq(world->seen.read, world->seen.count, "every group of frames has its end");
+}
+
+Test(input, a_connection_that_yields_is_handed_one_frame_at_a_time)
+{
+    static const uint8_t frames[] = {1, 'a', 1, 'b', 1, 'c', 2, 'd'};
+    struct world *world = world_make(1 << 20);
+    world->seen.yields = true;
+    net_input_take(&world->loop, &world->conn, frames, sizeof(frames));
+    cr_assert_eq(world->seen.count, 1, "nothing more in this cut");
+    net_input_take(&world->loop, &world->conn, (const uint8_t *)"e", 1);
+    cr_assert_eq(world->seen.count, 1, "nor with what comes before its turn");
+    for (uint32_t count = 2; count <= 4; count++) {
+        resume(world);
+        cr_assert_eq(world->seen.count, count);
+        cr_assert(world->conn.paused);
+    }
+    cr_assert_eq(world->seen.sizes[3], 2);
+    resume(world);
+    cr_assert_eq(world->seen.count, 4);
+    cr_assert_not(world->conn.paused, "nothing is left to yield for");
+    world_free(world);
+}
+
+Test(input, a_cut_frame_that_yields_ends_its_turn_as_well)
+{
+    static const uint8_t frames[] = {2, 'a', 'b', 1, 'c', 1, 'd'};
+    struct world *world = world_make(1 << 20);
+    world->seen.yields = true;
+    net_input_take(&world->loop, &world->conn, frames, 2);
+    cr_assert_eq(world->seen.count, 0);
+    net_input_take(&world->loop, &world->conn, frames + 2, sizeof(frames) - 2);
+    cr_assert_eq(world->seen.count, 1);
+    resume(world);
+    cr_assert_eq(world->seen.count, 2);
+    resume(world);
+    cr_assert_eq(world->seen.count, 3);
+    cr_assert_eq(world->conn.held_bytes, 0);
     world_free(world);
 }
 

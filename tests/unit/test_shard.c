@@ -862,6 +862,57 @@ Test(shard, an_old_order_is_restored_for_its_limit_alone)
     eng_engine_destroy(&world.engine);
 }
 
+Test(shard, of_two_restored_orders_with_one_id_the_younger_counts)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_fault fault;
+    struct tg_order order = order_of(7, 42);
+    struct tg_order_row older = row_of(&order, 2), younger = row_of(&order, 2);
+    younger.order_id = older.order_id + 1024;
+    younger.accepted_at_ms = NOW + 5;
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &older, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &younger, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(owner(&world, 2)->requests.count, 1, "an id stands once");
+    struct eng_decision retry = place(&world, 2, &order);
+    cr_assert(retry.replayed);
+    struct tg_answer answer = eng_shard_answer(owner(&world, 2), retry.slot, retry.generation);
+    cr_assert_eq(answer.order_id, younger.order_id);
+    cr_assert_eq(answer.accepted_at_ms, NOW + 5);
+    cr_assert_eq(sweep(&world, 2, NOW + 5 + TTL_MS + 1), 1);
+    cr_assert_not(place(&world, 2, &order).replayed, "nothing of the older one is left");
+    eng_engine_destroy(&world.engine);
+}
+
+/* More than a fixed number of slots in each sweep would get through in the same time. */
+#define CROWDED 180000
+
+Test(shard, a_full_table_that_is_past_its_time_is_soon_empty)
+{
+    struct world world;
+    world_make_sized(&world, CROWDED, 64);
+    struct eng_shard *shard = owner(&world, 2);
+    struct tg_fault fault;
+    struct tg_order order = order_of(0, 1);
+    for (uint64_t i = 0; i < CROWDED; i++) {
+        struct tg_order_row row = row_of(&order, 2);
+        memcpy(row.request_id, &i, sizeof(i));
+        cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
+    }
+    order = order_of(255, 1);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1), TG_BUSY, "it is full");
+    eng_shard_sweep(shard, NOW + TTL_MS + 1);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1), TG_ACCEPTED);
+    int sweeps = 1;
+    for (; shard->requests.count > CROWDED / 2; sweeps++)
+        eng_shard_sweep(shard, NOW + TTL_MS + 1);
+    cr_assert_leq(sweeps, 128, "half a round while it is crowded");
+    for (; shard->requests.count > 1; sweeps++)
+        eng_shard_sweep(shard, NOW + TTL_MS + 1);
+    cr_assert_leq(sweeps, 300, "%d sweeps", sweeps);
+    eng_engine_destroy(&world.engine);
+}
+
 Test(shard, recovery_names_the_limit_to_raise)
 {
     struct world world;

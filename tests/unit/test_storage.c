@@ -1153,6 +1153,53 @@ Test(storage, verify_finds_a_request_that_owns_two_orders)
     fixture_free(f);
 }
 
+/* Commits three orders of one request id, so many milliseconds apart; what verify says to it. */
+static enum tg_error verify_reuse(uint32_t ttl_s, uint32_t later_ttl_s, int64_t apart_ms,
+                                  int64_t apart_again_ms, uint64_t *duplicates)
+{
+    struct fixture *f = fixture_make(16 * MIB);
+    struct sto_verify_report report;
+    struct found found;
+    f->options.request_ttl_s = ttl_s;
+    reopen(f);
+    f->options.request_ttl_s = later_ttl_s;
+    reopen(f);
+    commit_sale(f, 1, 1, 3, 1000);
+    struct tg_record records[3] = {order_of(f, 1, 1, 1), order_of(f, 2, 2, 1),
+                                   order_of(f, 1, 3, 1)};
+    records[1].at_ms += apart_ms;
+    records[2].at_ms += apart_ms + apart_again_ms;
+    for (int i = 1; i < 3; i++)
+        memcpy(records[i].order.request_id, records[0].order.request_id, TG_REQUEST_ID_BYTES);
+    cr_assert_eq(commit(f, records, 3), STO_DURABLE);
+    enum tg_error error = verify(f, &report, &found);
+    cr_assert_eq(found.count, report.duplicate_requests, "%s", found.lines);
+    *duplicates = report.duplicate_requests;
+    fixture_free(f);
+    return error;
+}
+
+Test(storage, verify_knows_that_an_id_is_free_again_after_its_time_to_live)
+{
+    uint64_t duplicates;
+    cr_assert_eq(verify_reuse(60, 60, 60001, 60001, &duplicates), TG_ERR_OK);
+    cr_assert_eq(duplicates, 0);
+    cr_assert_eq(verify_reuse(60, 60, 60001, 59999, &duplicates), TG_ERR_BROKEN);
+    cr_assert_eq(duplicates, 1, "the third counts from the second");
+    cr_assert_eq(verify_reuse(60, 60, 59999, 59999, &duplicates), TG_ERR_BROKEN);
+    cr_assert_eq(duplicates, 2);
+}
+
+Test(storage, verify_goes_by_the_shortest_time_to_live_that_there_was)
+{
+    uint64_t duplicates;
+    cr_assert_eq(verify_reuse(60, 3600, 60001, 60001, &duplicates), TG_ERR_OK);
+    cr_assert_eq(verify_reuse(3600, 60, 60001, 60001, &duplicates), TG_ERR_OK);
+    cr_assert_eq(verify_reuse(60, 0, 60001, 60001, &duplicates), TG_ERR_OK);
+    cr_assert_eq(verify_reuse(0, 0, 1000000000, 60001, &duplicates), TG_ERR_BROKEN);
+    cr_assert_eq(duplicates, 2, "without a time to live an id is never free again");
+}
+
 Test(storage, verify_finds_a_user_over_the_limit_once)
 {
     struct fixture *f = fixture_make(16 * MIB);
