@@ -44,14 +44,14 @@ start_redis() {
     until redis_cli ping >/dev/null 2>&1; do sleep 0.1; done
 }
 
-# KEYS: stock, users who bought, orders. ARGV: user, quantity. One order for each user. Stock first,
-# so that the sold-out path is as short as it can be.
+# KEYS: stock, users who bought, orders. ARGV: user, quantity, price, request id: what an order is. One
+# order for each user. Stock first, so that the sold-out path is as short as it can be.
 script='
 if tonumber(redis.call("GET", KEYS[1])) < tonumber(ARGV[2]) then return -1 end
 if redis.call("SISMEMBER", KEYS[2], ARGV[1]) == 1 then return -2 end
 redis.call("DECRBY", KEYS[1], ARGV[2])
 redis.call("SADD", KEYS[2], ARGV[1])
-redis.call("XADD", KEYS[3], "*", "u", ARGV[1], "q", ARGV[2])
+redis.call("XADD", KEYS[3], "*", "u", ARGV[1], "q", ARGV[2], "p", ARGV[3], "r", ARGV[4])
 return 1'
 
 # redis_rate STOCK PIPELINE REQUESTS -> orders/s, the better of one and two client threads
@@ -62,7 +62,7 @@ redis_rate() {
         redis_cli set stock "$1" >/dev/null
         sha=$(redis_cli script load "$script")
         rate=$(redis-benchmark -p $redis_port -c $connections -P "$2" -n "$3" -r 1000000000000 \
-            --threads $threads --csv EVALSHA "$sha" 3 stock users orders __rand_int__ 1 |
+            --threads $threads --csv EVALSHA "$sha" 3 stock users orders __rand_int__ 1 9900 r-__rand_int__ |
             tail -n 1 | cut -d '"' -f 4)
         best=$(echo "$best $rate" | awk '{ print ($1 > $2) ? $1 : $2 }')
     done
