@@ -1,5 +1,6 @@
 #!/bin/sh
-# Tidegate and Redis side by side, in one run, on one machine, interleaved; medians.
+# Tidegate and Redis side by side, in one run, on one machine, interleaved; medians of the rates and
+# of the rounds' ratios.
 #
 # Redis does what Tidegate promises of an order: EVALSHA of one script with limit check, stock check,
 # DECRBY, SADD, XADD, under appendonly yes and appendfsync always, driven by redis-benchmark with the
@@ -129,8 +130,10 @@ done
     echo "$cases" | while read -r name rest; do
         redis=$(median <"$dir/$name.redis")
         tidegate=$(median <"$dir/$name.tidegate")
+        # The machine's speed changes from round to round: the ratio is the median of the rounds'.
+        ratio=$(paste "$dir/$name.tidegate" "$dir/$name.redis" | awk '{ print $1 / $2 }' | median)
         printf ',\n  "%s": {"redis_per_s": %.0f, "tidegate_per_s": %.0f, "ratio": %.2f}' "$name" \
-            "$redis" "$tidegate" "$(echo "$tidegate $redis" | awk '{ print $1 / $2 }')"
+            "$redis" "$tidegate" "$ratio"
     done
     printf '\n}\n'
 } >"$out"
