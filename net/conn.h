@@ -71,7 +71,6 @@ struct net_loop {
     uint32_t *free_conns; /* a stack of indexes */
     uint32_t free_count;
     struct net_conn *dirty;
-    uint32_t sweep_index;
     int64_t sweep_ns;
     uint32_t held_bytes;    /* capacity handed out for input that is held */
     struct net_conn *ready; /* a queue: resumed in turn */

@@ -8,6 +8,7 @@
 #include "server/control.h"
 #include "server/server.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -287,6 +288,20 @@ static bool drained(const struct srv_core *core)
     return net_loop_drained(core->net) && tg_journal_in_flight(&core->journal) == 0;
 }
 
+static void log_figures(const struct srv_core *core)
+{
+    const struct net_stats *net = net_loop_stats(core->net);
+    uint64_t answers = 0;
+    for (int verdict = 0; verdict < TG_VERDICT_COUNT; verdict++)
+        answers += core->stats.verdicts[verdict];
+    tg_log_info(
+        "core %u: %" PRIu64 " answers to orders, %" PRIu64 " accepted (%" PRIu64
+        " of them retries); %" PRIu64 " connections, %" PRIu64 " turned away, %" PRIu64
+        " closed for slowness, %" PRIu64 " for want of memory; %" PRIu64 " frames, %" PRIu64 " bad",
+        core->core, answers, core->stats.verdicts[TG_ACCEPTED], core->stats.replayed, net->accepted,
+        net->refused, net->timeouts, net->overflows, net->frames, net->bad_frames);
+}
+
 void *srv_core_run(void *argument)
 {
     struct srv_core *core = argument;
@@ -313,6 +328,7 @@ void *srv_core_run(void *argument)
         }
         net_loop_flush(core->net);
     }
+    log_figures(core);
     net_loop_destroy(core->net);
     return NULL;
 }

@@ -120,9 +120,6 @@ struct srv_core {
     _Atomic bool drained;
     struct tg_journal journal;
     struct tg_waker waker;
-    /* indexed by the other core */
-    struct tg_ring *requests_in; /* requests_in[i]: from core i to this one */
-    struct tg_ring *replies_in;
 };
 
 /* Takes the memory of a core; its thread later builds its network loop. */

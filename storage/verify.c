@@ -21,7 +21,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -401,15 +400,6 @@ static enum tg_error passes(struct check *c)
     return verdict(c);
 }
 
-/* Large pages spare the two random tables most of their address misses; a wish, not a need. */
-static void *table_map(size_t size)
-{
-    void *memory = tg_mem_map(size);
-    if (memory)
-        madvise(memory, size, MADV_HUGEPAGE);
-    return memory;
-}
-
 /* Takes the memory, and gives it back behind the passes. */
 static enum tg_error check_in_memory(struct check *c)
 {
@@ -426,8 +416,8 @@ static enum tg_error check_in_memory(struct check *c)
     size_t sales_bytes = (c->sales_size + 1) * sizeof(*c->sale_items);
     c->items = tg_mem_map(items_bytes);
     c->sale_items = tg_mem_map(sales_bytes);
-    c->requests = table_map(c->slots * sizeof(*c->requests));
-    c->holdings = table_map(c->slots * sizeof(*c->holdings));
+    c->requests = tg_mem_map_table(c->slots * sizeof(*c->requests));
+    c->holdings = tg_mem_map_table(c->slots * sizeof(*c->holdings));
     if (c->items && c->sale_items && c->requests && c->holdings)
         error = passes(c);
     else
