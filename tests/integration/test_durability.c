@@ -148,34 +148,6 @@ Test(durability, a_second_signal_ends_a_drain_that_hangs)
     daemon_end(&daemon);
 }
 
-Test(durability, a_drain_that_hangs_ends_in_its_time)
-{
-    struct daemon daemon = {0};
-    daemon_start(&daemon, "--set", "server.write_timeout_s=86400", "--set",
-                 "server.drain_timeout_s=1", "--set", "server.output_bytes_max=1073741824", NULL);
-    struct tgc_client *client = sale_client(&daemon);
-    sale_create_many(client, 1, 1000, 10);
-    struct peer peer;
-    peer_open(&peer, &daemon);
-    Tidegate__V1__GetSaleRequest get = TIDEGATE__V1__GET_SALE_REQUEST__INIT;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    get.sale_id = 1;
-    get.item_limit = 1000;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SALE;
-    request.get_sale = &get;
-    for (int i = 0; i < 400; i++)
-        peer_request(&peer, &request);
-    /* Many turns of the core's loop, so that it has taken the flood when the signal comes. */
-    for (int i = 0; i < 200; i++)
-        cr_assert_eq(sale_available(client, 1, "S0"), 10);
-    tgc_close(client);
-    cr_assert_eq(kill(daemon.pid, SIGTERM), 0);
-    cr_assert_eq(daemon_wait(&daemon), 1);
-    cr_assert(daemon_log_has(&daemon, "not drained in 1 s"));
-    peer_close(&peer);
-    daemon_end(&daemon);
-}
-
 /* --- starts that are refused --- */
 
 Test(durability, a_second_daemon_on_the_same_directory_is_refused)
