@@ -109,8 +109,15 @@ $(BUILD)/obj/tests/%.o: CPPFLAGS += -DTG_BUILD='"$(BUILD)"'
 tests_of  = $(patsubst tests/$(1)/%.c,$(BUILD)/tests/$(1)/%,$(wildcard tests/$(1)/test_*.c))
 UNIT_TESTS        := $(call tests_of,unit)
 INTEGRATION_TESTS := $(call tests_of,integration)
-TESTLIB           := $(call objects,$(filter-out tests/lib/fault.c,$(wildcard tests/lib/*.c)))
+TESTLIB           := $(BUILD)/lib/libtests.a
 FAULT             := $(BUILD)/tests/fault.so
+
+# An archive, so that a test links only the helpers that it uses.
+$(TESTLIB): $(call objects,$(filter-out tests/lib/fault.c,$(wildcard tests/lib/*.c)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(LIBS) $(PB)
 	@mkdir -p $(@D)
@@ -148,7 +155,7 @@ integration: ## the integration tests alone: real sockets, a real LMDB
 	@$(call prepared,build test,$(BINARIES) $(INTEGRATION_TESTS) $(FAULT))
 	@scripts/run_tests.sh 300 $(INTEGRATION_TESTS)
 
-kills: ## 50 SIGKILLs during a sale of 200,000 buyers, then the audit
+kills: ## 150 SIGKILLs: in a sale of 200,000 buyers, and while orders live; then the audits
 	@$(call prepared,build test,all $(BUILD)/tests/integration/kills)
 	@$(BUILD)/tests/integration/kills
 
@@ -169,7 +176,7 @@ tsan: ## the stress program: rings, gate, writer and watermark under ThreadSanit
 	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 build/tsan/tests/stress/stress
 
-$(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
+$(BUILD)/tests/stress/stress: $(call objects,$(wildcard tests/stress/*.c)) $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))

@@ -9,14 +9,18 @@ void tg_journal_init(struct tg_journal *journal, struct tg_record *records)
 
 uint32_t tg_journal_take(struct tg_journal *journal, uint32_t max, struct tg_span spans[2])
 {
-    /* pairs with the release in tg_journal_append */
+    /* pairs with the release in tg_journal_append_unit */
     uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_acquire);
-    uint64_t count = tail - journal->taken;
-    tg_assert(count <= TG_JOURNAL_RECORDS);
-    if (count > max)
-        count = max;
+    uint64_t waiting = tail - journal->taken;
+    tg_assert(waiting <= TG_JOURNAL_RECORDS);
+    uint64_t count = waiting < max ? waiting : max;
     if (count == 0)
         return 0;
+    while (journal->records[(journal->taken + count - 1) & (TG_JOURNAL_RECORDS - 1)].more) {
+        /* A unit is appended as one, so its end is there. */
+        tg_assert(count < waiting);
+        count++;
+    }
 
     uint32_t first = (uint32_t)(journal->taken & (TG_JOURNAL_RECORDS - 1));
     uint32_t run = TG_JOURNAL_RECORDS - first;

@@ -21,6 +21,7 @@
 #ifndef TG_BASE_JOURNAL_H
 #define TG_BASE_JOURNAL_H
 
+#include "base/assert.h"
 #include "base/record.h"
 
 #include <stdalign.h>
@@ -51,7 +52,8 @@ static inline uint64_t tg_journal_in_flight(const struct tg_journal *journal)
     return atomic_load_explicit(&journal->tail, memory_order_relaxed) - journal->completed;
 }
 
-/* The next slot to fill, or NULL when the journal is full. Not yet visible to the writer. */
+/* The next slot to fill, or NULL when the journal is full. Not yet visible to the writer. It holds
+ * what it held a round ago: whoever fills it sets `outcome` and `more` as well. */
 static inline struct tg_record *tg_journal_reserve(struct tg_journal *journal)
 {
     uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
@@ -60,13 +62,32 @@ static inline struct tg_record *tg_journal_reserve(struct tg_journal *journal)
     return &journal->records[tail & (TG_JOURNAL_RECORDS - 1)];
 }
 
+/* For a unit of records: the slot `ahead` records behind the next one, or NULL when there is no
+ * room for it. */
+static inline struct tg_record *tg_journal_reserve_ahead(struct tg_journal *journal, uint32_t ahead)
+{
+    uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
+    if (tail + ahead - journal->completed >= TG_JOURNAL_RECORDS)
+        return NULL;
+    return &journal->records[(tail + ahead) & (TG_JOURNAL_RECORDS - 1)];
+}
+
+/* Publishes the `count` slots that were filled, as one: the writer sees all or none of them, and
+ * the last has no `more`. Returns the sequence number of the first. */
+static inline uint64_t tg_journal_append_unit(struct tg_journal *journal, uint32_t count)
+{
+    uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
+    tg_assert(count > 0 && tail + count - journal->completed <= TG_JOURNAL_RECORDS);
+    tg_assert(journal->records[(tail + count - 1) & (TG_JOURNAL_RECORDS - 1)].more == 0);
+    /* pairs with the acquire in tg_journal_take */
+    atomic_store_explicit(&journal->tail, tail + count, memory_order_release);
+    return tail;
+}
+
 /* Publishes the slot that tg_journal_reserve gave; returns its sequence number. */
 static inline uint64_t tg_journal_append(struct tg_journal *journal)
 {
-    uint64_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
-    /* pairs with the acquire in tg_journal_take */
-    atomic_store_explicit(&journal->tail, tail + 1, memory_order_release);
-    return tail;
+    return tg_journal_append_unit(journal, 1);
 }
 
 /* The oldest completed record, or NULL. It stays the shard's until tg_journal_release. */
@@ -103,7 +124,8 @@ struct tg_span {
     uint32_t count;
 };
 
-/* Takes at most `max` new records as at most two spans; returns how many spans (0: none). */
+/* Takes new records as at most two spans; returns how many spans (0: none). At most `max`, and
+ * then what is left of a unit that the last of them belongs to. */
 uint32_t tg_journal_take(struct tg_journal *journal, uint32_t max, struct tg_span spans[2]);
 
 /* Every record taken so far has its outcome: moves the watermark. Returns 1 when it moved. */

@@ -29,10 +29,43 @@
 #define TG_ITEMS_PAGE_DEFAULT  100
 #define TG_SALES_PAGE_MAX      1000
 #define TG_SALES_PAGE_DEFAULT  100
+#define TG_TEAMS_PAGE_MAX      1000
+#define TG_TEAMS_PAGE_DEFAULT  100
+#define TG_EVENTS_PAGE_MAX     1024
+#define TG_EVENTS_PAGE_DEFAULT 256
+
+/* --- orders: docs/order-life.md --- */
+#define TG_ORDER_LINES_MAX          32
+#define TG_ORDER_PAYMENTS_MAX       16
+#define TG_ORDER_REFUNDS_MAX        16
+#define TG_ORDER_COMMANDS_MAX       16 /* changes whose request ids an order remembers */
+#define TG_PAYMENT_ID_BYTES_MAX     32
+#define TG_REFUND_REASON_BYTES_MAX  64
+#define TG_REFUND_REF_BYTES_MAX     32
+#define TG_AMOUNT_MINOR_MAX         1000000000000000000 /* 10^18: one order, all its payments */
+#define TG_PAYMENT_WINDOW_S_DEFAULT 900
+#define TG_PAYMENT_WINDOW_S_MAX     2592000
+#define TG_CHANNEL_SHARES_MAX       16   /* of one sale */
+#define TG_INGEST_ORDERS_MAX        1024 /* in one IngestOrders */
+#define TG_INGEST_AHEAD_MS_MAX      300000
+
+/* --- teams: docs/group-buy.md --- */
+#define TG_TEAM_SIZE_MAX           100
+#define TG_TEAM_LIFETIME_S_MIN     60
+#define TG_TEAM_LIFETIME_S_DEFAULT 86400
+#define TG_TEAM_LIFETIME_S_MAX     2592000
+#define TG_LADDER_STEPS_MAX        8
+
+/* --- the outbox: docs/outbox.md --- */
+#define TG_GROUP_NAME_BYTES_MAX 64
+#define TG_GROUPS_MAX           256
+#define TG_EVENTS_WAIT_MS_MAX   60000
+#define TG_UNACKED_MAX          65536
+#define TG_UNACKED_DEFAULT      1024
 
 /* --- frames, without their length prefix --- */
 #define TG_FRAME_BYTES_MAX        (64 * 1024)
-#define TG_FRAME_BATCH_BYTES_MAX  (1024 * 1024) /* PlaceOrders and CreateSale */
+#define TG_FRAME_BATCH_BYTES_MAX  (1024 * 1024) /* PlaceOrders, IngestOrders, CreateSale */
 #define TG_FRAME_PREFIX_BYTES_MAX 5             /* a varint of 32 bits */
 
 /* --- threads and rings --- */
@@ -40,11 +73,15 @@
 #define TG_PARTITIONS         1024 /* the low bits of an order id: item modulo this */
 #define TG_PARTITION_BITS     10
 #define TG_JOURNAL_RECORDS    65536 /* per shard, in flight between decision and commit */
-#define TG_COMMIT_RECORDS_MAX 16384 /* in one LMDB transaction */
+#define TG_COMMIT_RECORDS_MAX 16384 /* in one LMDB transaction, and what is left of a unit */
+#define TG_UNIT_RECORDS_MAX   128   /* records that are committed together or not at all */
+#define TG_CHANGES_MAX        8192  /* per shard, changes of orders in flight */
 #define TG_CORE_RING_MESSAGES 8192  /* per ordered pair of core threads */
 
 _Static_assert((1 << TG_PARTITION_BITS) == TG_PARTITIONS, "order ids carry a whole partition");
 _Static_assert(TG_SHARDS_MAX <= TG_PARTITIONS, "every shard needs a partition");
+_Static_assert(TG_TEAM_SIZE_MAX + 1 <= TG_UNIT_RECORDS_MAX, "a team and its members are one unit");
+_Static_assert(TG_UNIT_RECORDS_MAX < TG_CHANGES_MAX, "a unit must fit the empty pool");
 _Static_assert(TG_BATCH_ORDERS_MAX < TG_JOURNAL_RECORDS, "a batch must fit an empty journal");
 _Static_assert((TG_JOURNAL_RECORDS & (TG_JOURNAL_RECORDS - 1)) == 0, "masked, not divided");
 _Static_assert((TG_CORE_RING_MESSAGES & (TG_CORE_RING_MESSAGES - 1)) == 0, "masked, not divided");

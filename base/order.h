@@ -11,6 +11,14 @@
 
 #include <stdint.h>
 
+/* Who goes first under a backlog: docs/order-life.md. 0 is the lane of an order that names none. */
+enum tg_lane {
+    TG_LANE_FLASH,
+    TG_LANE_VIP,
+    TG_LANE_PREPAID,
+    TG_LANES,
+};
+
 struct tg_order {
     uint8_t request_id[TG_REQUEST_ID_BYTES];
     uint64_t sale_id; /* not 0 */
@@ -22,6 +30,7 @@ struct tg_order {
     uint16_t channel;
     uint8_t sku_bytes;      /* 1 .. TG_SKU_BYTES_MAX */
     uint8_t external_bytes; /* 0 .. TG_EXTERNAL_BYTES_MAX */
+    uint8_t lane;           /* enum tg_lane */
 };
 
 /* The answer to one order. */

@@ -240,6 +240,7 @@ void tgc_response_free(Tidegate__V1__Response *response)
 static size_t body_bytes_max(const Tidegate__V1__Request *request)
 {
     bool carries_many = request->kind_case == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS ||
+                        request->kind_case == TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS ||
                         request->kind_case == TIDEGATE__V1__REQUEST__KIND_CREATE_SALE;
     return carries_many ? TG_FRAME_BATCH_BYTES_MAX : TG_FRAME_BYTES_MAX;
 }
@@ -310,6 +311,17 @@ enum tg_error tgc_send(struct tgc_client *client, Tidegate__V1__Request *request
     return error;
 }
 
+enum tg_error tgc_subscribe(struct tgc_client *client,
+                            const Tidegate__V1__SubscribeEventsRequest *subscribe,
+                            tgc_on_response *on_response, void *context, struct tg_fault *fault)
+{
+    Tidegate__V1__SubscribeEventsRequest body = *subscribe;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS;
+    request.subscribe_events = &body;
+    return tgc_send(client, &request, on_response, context, fault);
+}
+
 /* --- receiving --- */
 
 /* What an ErrorResponse means to the caller. */
@@ -321,6 +333,13 @@ static enum tg_error error_response(const struct tgc_client *client,
     const char *words = response->message[0] ? response->message : "no reason given";
     return tg_fault_set(fault, overloaded ? TG_ERR_CLOSED : TG_ERR_PROTOCOL,
                         "%s refuses the request: %.300s", client->server, words);
+}
+
+/* A subscription is answered again and again while it is well; any other answer is the last. */
+static bool more_follow(const Tidegate__V1__Response *response)
+{
+    return response->kind_case == TIDEGATE__V1__RESPONSE__KIND_SUBSCRIBE_EVENTS &&
+           (int)response->subscribe_events->verdict == TG_OK;
 }
 
 /* Gives the answer to who waits for it. */
@@ -343,7 +362,8 @@ static enum tg_error hand_out(struct tgc_client *client, Tidegate__V1__Response 
     tgc_on_response *on_response = slot->on_response;
     void *context = slot->context;
     /* Released first: the callback may send the next one. */
-    window_release(client, slot);
+    if (!more_follow(response))
+        window_release(client, slot);
     if (!on_response)
         return TG_ERR_OK;
     client->handing_out = true;
@@ -534,6 +554,9 @@ enum tg_error tgc_call(struct tgc_client *client, Tidegate__V1__Request *request
     *response = NULL;
     if (client->handing_out)
         return refuse_in_callback(fault);
+    if (request->kind_case == TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "a subscription has more than one answer: use tgc_subscribe");
     struct call call = {.client = client};
     int64_t deadline_ns = tgc_deadline_ns(timeout_ms);
     uint64_t id;

@@ -5,22 +5,29 @@
  * installs signal handlers, and its memory is bounded: one received frame, two frames to send and
  * the window. For load generation see loadgen/, which speaks the wire by itself.
  *
- * Two ways to use it:
- *   - tgc_call, tgc_place_order: send one request, wait for its answer;
- *   - tgc_send + tgc_poll: send as many as the window holds, take the answers as they come.
+ * Three ways to use it:
+ *   - tgc_call, tgc_call_until_answered, tgc_place_order: send one request, wait for its answer;
+ *   - tgc_send + tgc_poll: send as many as the window holds, take the answers as they come;
+ *   - tgc_subscribe + tgc_poll: take events as the server pushes them.
  *
  * A connection is up or lost:
  *
  *   tgc_open -> UP --(closed, reset, broken protocol: TG_ERR_CLOSED, _SYSTEM, _PROTOCOL)--> LOST
  *               ^                                                                             |
- *               +------------------------- tgc_reconnect, tgc_place_order --------------------+
+ *               +---- tgc_reconnect, tgc_call_until_answered, tgc_place_order <---------------+
  *
  * When it is lost, the callbacks in flight are dropped and never run; what was asked by them may
  * or may not have happened. Every fault names the server's address.
  *
- * Retries: tgc_place_order reconnects and sends again with the same request id until it has an
- * answer or its time is over, so an order is never placed twice, however often the network fails.
- * When time is over the outcome may be unknown: call again with the same request id.
+ * Retries: tgc_call_until_answered reconnects and sends the same request again until it has an
+ * answer or its time is over. It is for requests that are safe to repeat; an order, a change of one
+ * or a seat in a team is, by its request id, so nothing is done twice however often the network
+ * fails. When time is over the outcome may be unknown: call again with the same request.
+ *
+ * Events (docs/outbox.md) come in two ways. ConsumeEvents is a request like any other: give
+ * tgc_call or tgc_call_until_answered a time-out well above the request's wait_ms. SubscribeEvents
+ * is answered many times: tgc_subscribe. Either way, ack with AckEvents what is handled, and keep
+ * the last sequence handled to know what comes twice.
  */
 #ifndef TG_CLIENT_TIDEGATE_H
 #define TG_CLIENT_TIDEGATE_H
@@ -65,9 +72,9 @@ bool tgc_is_connected(const struct tgc_client *client);
 
 /* --- many in flight --- */
 
-/* Called from tgc_poll, tgc_call and tgc_place_order, once for each answer. `response` is the
- * client's, valid during the call; its kind is that of the request, or error. May call tgc_send on
- * this client, and nothing else that waits or closes. */
+/* Called from everything that waits, once for each answer. `response` is the client's, valid during
+ * the call; its kind is that of the request, or error. May call tgc_send and tgc_subscribe on this
+ * client, and nothing else that waits or closes. */
 typedef void tgc_on_response(void *context, const Tidegate__V1__Response *response);
 
 /* Queues a request (its correlation_id is overwritten) and sends what the socket takes. Never
@@ -83,8 +90,32 @@ enum tg_error tgc_send(struct tgc_client *client, Tidegate__V1__Request *request
  * then still up. TG_ERR_CLOSED, TG_ERR_SYSTEM or TG_ERR_PROTOCOL when it is lost. */
 enum tg_error tgc_poll(struct tgc_client *client, uint32_t timeout_ms, struct tg_fault *fault);
 
-/* Requests that wait for an answer, those of a tgc_call that timed out included. */
+/* Requests that wait for an answer, those of a tgc_call that timed out included, and subscriptions.
+ */
 uint32_t tgc_in_flight(const struct tgc_client *client);
+
+/* Subscribes to events: tgc_send for the one request that is answered again and again. While its
+ * answers are OK the subscription goes on and keeps its place in the window; the first that is not,
+ * or an error, is the last. It ends with the connection as well, and then without a call: whoever
+ * sees tgc_poll fail reconnects and subscribes anew. The server stops at max_unacked events beyond
+ * the group's offset until an AckEvents (sent from the callback, say) moves it; a
+ * second ack of the group while the first is on its way is answered BUSY. Errors as tgc_send. */
+enum tg_error tgc_subscribe(struct tgc_client *client,
+                            const Tidegate__V1__SubscribeEventsRequest *subscribe,
+                            tgc_on_response *on_response, void *context, struct tg_fault *fault);
+
+/* --- answers --- */
+
+/* What all answers have in common. Texts are the response's, "" where it has none. */
+struct tgc_outcome {
+    int verdict; /* enum tg_verdict, or what only a newer server knows */
+    uint32_t retry_after_ms;
+    const char *field; /* these two with INVALID_ARGUMENT */
+    const char *message;
+};
+
+/* Of a batch: of the batch itself. Of an answer without a verdict: OK; of an error: UNSPECIFIED. */
+struct tgc_outcome tgc_outcome_of(const Tidegate__V1__Response *response);
 
 /* --- one at a time --- */
 
@@ -98,17 +129,28 @@ enum tg_error tgc_call(struct tgc_client *client, Tidegate__V1__Request *request
                        struct tg_fault *fault);
 void tgc_response_free(Tidegate__V1__Response *response);
 
-/* Places one order and waits for its verdict, reconnecting (with a growing, random back-off) and
- * retrying with the same request id, also on BUSY after its hint, until `timeout_ms` is over.
- * Other requests in flight are dropped when it has to reconnect.
- *   TG_ERR_OK       `answer` is the verdict. BUSY only when time is over and every attempt was
- *                   answered so: the order does not stand.
- *   TG_ERR_TIMEOUT  an attempt went out and has no answer: the order may stand. Call again with
- *                   the same request id.
- *   TG_ERR_SYSTEM   the server was not reached at all: the order does not stand.
- *   TG_ERR_PROTOCOL the server broke the protocol, or does not know orders: it may stand.
- *   TG_ERR_FULL     the window had no room in all the time: the order does not stand.
- *   TG_ERR_INVALID  `order` cannot be sent. */
+/* Sends a request that is safe to repeat and waits for its answer, reconnecting (with a growing,
+ * random back-off) and sending it again, also on BUSY after its hint, until `timeout_ms` is over.
+ * Safe are: all reads; PlaceOrder, PlaceOrders, OpenTeam, JoinTeam and ChangeOrder, by their
+ * request ids; IngestOrders, by its external ids; AckEvents; CreateSale, CreateGroup and
+ * DeleteGroup, when SALE_EXISTS, GROUP_EXISTS and UNKNOWN_GROUP are taken for done; AdjustStock
+ * only with compare_and_set. Other requests in flight are dropped when it has to reconnect.
+ *   TG_ERR_OK       `*response` is the answer, whatever its verdict; free it with
+ *                   tgc_response_free. BUSY only when time is over and every attempt was answered
+ *                   so: nothing was done.
+ *   TG_ERR_TIMEOUT  an attempt went out and has no answer: it may have been done. Call again with
+ *                   the same request; the fault names its request id.
+ *   TG_ERR_SYSTEM   the server was not reached at all: nothing was done.
+ *   TG_ERR_PROTOCOL the server broke the protocol, or does not know the request: it may have been
+ *                   done.
+ *   TG_ERR_FULL     the window had no room in all the time: nothing was done.
+ *   TG_ERR_INVALID  the request cannot be sent. */
+enum tg_error tgc_call_until_answered(struct tgc_client *client, Tidegate__V1__Request *request,
+                                      uint32_t timeout_ms, Tidegate__V1__Response **response,
+                                      struct tg_fault *fault);
+
+/* Places one order of a single item: tgc_call_until_answered for a PlaceOrder, with its errors
+ * ("done" is then "the order stands"). TG_ERR_OK: `answer` is the verdict. */
 enum tg_error tgc_place_order(struct tgc_client *client, const struct tg_order *order,
                               uint32_t timeout_ms, struct tg_answer *answer,
                               struct tg_fault *fault);

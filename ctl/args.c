@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define NEAREST_WORD_BYTES_MAX 32
 #define CANDIDATES_MAX         64
@@ -55,6 +56,64 @@ bool ctl_uint_option(const struct ctl *ctl, const char *name, uint64_t min, uint
         return true;
     ctl_misused(ctl, "--%s \"%s\" must be a number, %" PRIu64 " to %" PRIu64, name, text, min, max);
     return false;
+}
+
+const char *ctl_required_option(const struct ctl *ctl, const char *name)
+{
+    const char *text = ctl_option_value(ctl, name);
+    if (!text || !text[0])
+        ctl_misused(ctl, "--%s is missing", name);
+    return text && text[0] ? text : NULL;
+}
+
+bool ctl_enum_option(const struct ctl *ctl, const char *name, const ProtobufCEnumDescriptor *names,
+                     int *value)
+{
+    char choices[CTL_CHOICES_BYTES];
+    const char *text = ctl_option_value(ctl, name);
+    if (!text || ctl_enum_parse(names, text, value))
+        return true;
+    ctl_misused(ctl, "--%s \"%s\" must be %s", name, text, ctl_enum_choices(names, choices));
+    return false;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool ctl_request_id_parse(const char *text, uint8_t id[TG_REQUEST_ID_BYTES])
+{
+    if (strlen(text) != 2 * TG_REQUEST_ID_BYTES)
+        return false;
+    for (size_t i = 0; i < TG_REQUEST_ID_BYTES; i++) {
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        id[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+bool ctl_request_id_option(const struct ctl *ctl, uint8_t id[TG_REQUEST_ID_BYTES],
+                           char text[CTL_REQUEST_TEXT_BYTES])
+{
+    const char *given = ctl_option_value(ctl, "request-id");
+    if (given && !ctl_request_id_parse(given, id)) {
+        ctl_misused(ctl, "--request-id \"%s\" must be %d hex digits", given,
+                    2 * TG_REQUEST_ID_BYTES);
+        return false;
+    }
+    if (!given && getrandom(id, TG_REQUEST_ID_BYTES, 0) != TG_REQUEST_ID_BYTES) {
+        ctl_complain(CTL_UNREACHABLE, "the system gives no random bytes; use --request-id");
+        return false;
+    }
+    ctl_hex_text(&(ProtobufCBinaryData){TG_REQUEST_ID_BYTES, id}, text, CTL_REQUEST_TEXT_BYTES);
+    return true;
 }
 
 /* --- words that were nearly right --- */
@@ -116,7 +175,8 @@ static enum ctl_exit take_command_word(struct ctl *ctl, const char *word)
 {
     const char *candidates[CANDIDATES_MAX];
     uint32_t count = 0;
-    for (const struct ctl_command *command = ctl_commands; command->name; command++) {
+    const struct ctl_command *command;
+    for (uint32_t i = 0; (command = ctl_command_at(i)); i++) {
         bool fits_group = ctl->group ? command->group && strcmp(command->group, ctl->group) == 0
                                      : command->group == NULL;
         if (fits_group && strcmp(command->name, word) == 0) {
@@ -142,7 +202,7 @@ static enum ctl_exit take_word(struct ctl *ctl, const char *word)
 {
     if (!ctl->command)
         return take_command_word(ctl, word);
-    if (ctl->argument_count == ctl->command->argument_count)
+    if (ctl->argument_count == ctl->command->argument_count + ctl->command->argument_more)
         return ctl_misused(ctl, "\"%s\" is one argument too many", word);
     ctl->arguments[ctl->argument_count++] = word;
     return CTL_DONE;

@@ -1,8 +1,8 @@
 /* tidegatectl: what its files share. One thread, one command, one connection.
  *
- * A command is a row of ctl_commands (ctl/commands.c): its words, its help, its options and the
- * function that does it. The command line is read against that table (ctl/args.c), the help is
- * printed from it (ctl/help.c), so the two cannot tell different stories.
+ * A command is a row of a table (ctl/commands.h): its words, its help, its options and the function
+ * that does it. The command line is read against the tables (ctl/args.c), the help is printed from
+ * them (ctl/help.c), so the two cannot tell different stories.
  *
  * Output: what was asked for on stdout, everything else on stderr. With --json each line of stdout
  * is one JSON object; ids are strings in it, for many JSON readers round large numbers.
@@ -17,8 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CTL_ARGUMENTS_MAX      4
-#define CTL_OPTIONS_MAX        8
+#define CTL_ARGUMENTS_MAX      (1 + TG_ORDER_LINES_MAX) /* a sale and the lines of a cart */
+#define CTL_OPTIONS_MAX        10
+#define CTL_REQUEST_TEXT_BYTES (2 * TG_REQUEST_ID_BYTES + 1)
+#define CTL_CURRENCY_BYTES     (TG_CURRENCY_BYTES + 1)
 #define CTL_SERVER_DEFAULT     "127.0.0.1:7411"
 #define CTL_TIMEOUT_MS_DEFAULT 5000
 
@@ -43,6 +45,7 @@ struct ctl_command {
     const char *name;
     const char *arguments; /* as in the synopsis, options included */
     uint32_t argument_count;
+    uint32_t argument_more;  /* how often the last argument may be repeated */
     const char *summary;     /* a line without a full stop */
     const char *description; /* lines of at most 76 characters */
     const char *examples;
@@ -51,14 +54,15 @@ struct ctl_command {
     enum ctl_exit (*run)(struct ctl *ctl);
 };
 
-/* Ends with a row whose name is NULL. */
-extern const struct ctl_command ctl_commands[];
+/* The command of this number over all tables, from 0 on; NULL behind the last. */
+const struct ctl_command *ctl_command_at(uint32_t number);
 extern const struct ctl_option ctl_global_options[];
 
 /* One invocation. Texts are borrowed from argv. */
 struct ctl {
     const char *server;
     uint32_t timeout_ms;
+    uint32_t wait_ms; /* of a long poll: the server may hold its answer back so much longer */
     bool json;
     bool wants_help;
     bool wants_version;
@@ -85,6 +89,16 @@ bool ctl_id_argument(const struct ctl *ctl, uint32_t index, const char *what, ui
 /* The option's value, when it was given; false after telling what is wrong. */
 bool ctl_uint_option(const struct ctl *ctl, const char *name, uint64_t min, uint64_t max,
                      uint64_t *number);
+/* The option's value as one of an enum's names; as ctl_uint_option. */
+bool ctl_enum_option(const struct ctl *ctl, const char *name, const ProtobufCEnumDescriptor *names,
+                     int *value);
+/* The value of an option that must be given, NULL after telling that it was not. */
+const char *ctl_required_option(const struct ctl *ctl, const char *name);
+/* --request-id, or one chosen at random; `text` is its hex. False after telling what is wrong. */
+bool ctl_request_id_option(const struct ctl *ctl, uint8_t id[TG_REQUEST_ID_BYTES],
+                           char text[CTL_REQUEST_TEXT_BYTES]);
+/* 32 hex digits. */
+bool ctl_request_id_parse(const char *text, uint8_t id[TG_REQUEST_ID_BYTES]);
 /* The candidate (of `count`) that `word` was probably meant to be, or NULL. */
 const char *ctl_nearest(const char *word, const char *const *candidates, uint32_t count);
 
@@ -110,10 +124,35 @@ _Noreturn void ctl_out_of_memory(void);
 enum ctl_exit ctl_call(struct ctl *ctl, Tidegate__V1__Request *request,
                        Tidegate__V1__Response **response);
 
+/* For requests that are safe to repeat: the same, but a lost connection or answer is mended and
+ * asked again as well, and a response is stored whatever its verdict, to be told by ctl_judge.
+ * `repeat` are the options that make the same command again when its outcome stays unknown; NULL:
+ * the command's own hint. Without an answer the response is NULL, and that was told. */
+enum ctl_exit ctl_ask(struct ctl *ctl, Tidegate__V1__Request *request, const char *repeat,
+                      Tidegate__V1__Response **response);
+
+/* CTL_DONE for OK and ACCEPTED; else CTL_REFUSED, after telling the verdict and what can be done.
+ */
+enum ctl_exit ctl_judge(const Tidegate__V1__Response *response);
+/* What can be done about a verdict, "" when its name says it all. Static. */
+const char *ctl_verdict_advice(int verdict);
+
 /* The server's clock. */
 enum ctl_exit ctl_server_time(struct ctl *ctl, int64_t *time_ms);
 
-/* --- commands (sale.c, stock.c, order.c, time.c, verify.c) --- */
+/* --- looking up (lookup.c): each is a ctl_call --- */
+
+/* Of the sale. */
+enum ctl_exit ctl_currency(struct ctl *ctl, uint64_t sale_id, char currency[CTL_CURRENCY_BYTES]);
+/* The item, with its sale; free the response. */
+enum ctl_exit ctl_item(struct ctl *ctl, uint64_t sale_id, const char *sku,
+                       Tidegate__V1__Response **response);
+/* An order, a team; free the response. They are there: a server that leaves them out is told off.
+ */
+enum ctl_exit ctl_order(struct ctl *ctl, uint64_t order_id, Tidegate__V1__Response **response);
+enum ctl_exit ctl_team(struct ctl *ctl, uint64_t team_id, Tidegate__V1__Response **response);
+
+/* --- commands --- */
 
 enum ctl_exit ctl_sale_create(struct ctl *ctl);
 enum ctl_exit ctl_sale_list(struct ctl *ctl);
@@ -123,8 +162,27 @@ enum ctl_exit ctl_sale_resume(struct ctl *ctl);
 enum ctl_exit ctl_sale_close(struct ctl *ctl);
 enum ctl_exit ctl_stock_adjust(struct ctl *ctl);
 enum ctl_exit ctl_stock_show(struct ctl *ctl);
-enum ctl_exit ctl_order_get(struct ctl *ctl);
+enum ctl_exit ctl_order_place(struct ctl *ctl);
+enum ctl_exit ctl_order_show(struct ctl *ctl);
 enum ctl_exit ctl_order_list(struct ctl *ctl);
+enum ctl_exit ctl_order_pay(struct ctl *ctl);
+enum ctl_exit ctl_order_cancel(struct ctl *ctl);
+enum ctl_exit ctl_order_extend(struct ctl *ctl);
+enum ctl_exit ctl_order_refund(struct ctl *ctl);
+enum ctl_exit ctl_order_approve(struct ctl *ctl);
+enum ctl_exit ctl_order_reject(struct ctl *ctl);
+enum ctl_exit ctl_order_refunded(struct ctl *ctl);
+enum ctl_exit ctl_order_advance(struct ctl *ctl);
+enum ctl_exit ctl_order_ingest(struct ctl *ctl);
+enum ctl_exit ctl_team_open(struct ctl *ctl);
+enum ctl_exit ctl_team_join(struct ctl *ctl);
+enum ctl_exit ctl_team_show(struct ctl *ctl);
+enum ctl_exit ctl_team_list(struct ctl *ctl);
+enum ctl_exit ctl_events_tail(struct ctl *ctl);
+enum ctl_exit ctl_events_groups(struct ctl *ctl);
+enum ctl_exit ctl_events_group_create(struct ctl *ctl);
+enum ctl_exit ctl_events_group_delete(struct ctl *ctl);
+enum ctl_exit ctl_events_ack(struct ctl *ctl);
 enum ctl_exit ctl_time(struct ctl *ctl);
 enum ctl_exit ctl_verify(struct ctl *ctl);
 

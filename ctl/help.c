@@ -7,7 +7,7 @@ static const char exit_codes[] = "0  done\n"
                                  "1  refused by the server (its verdict is printed by name), or "
                                  "verify found\n"
                                  "   a broken promise\n"
-                                 "2  the command line or the sale file is wrong; nothing was sent\n"
+                                 "2  the command line or the file is wrong; nothing more was sent\n"
                                  "3  the server cannot be reached or gave no answer in time, or a "
                                  "file\n"
                                  "   cannot be read";
@@ -44,13 +44,14 @@ static void print_options(const char *title, const struct ctl_option *options)
 
 static void print_command_list(const char *group)
 {
-    for (const struct ctl_command *c = ctl_commands; c->name; c++) {
+    const struct ctl_command *c;
+    for (uint32_t i = 0; (c = ctl_command_at(i)); i++) {
         char words[64];
         if (group && (!c->group || strcmp(c->group, group) != 0))
             continue;
         snprintf(words, sizeof(words), "%s%s%s", c->group ? c->group : "", c->group ? " " : "",
                  c->name);
-        printf("    %-14s  %s\n", words, c->summary);
+        printf("    %-19s  %s\n", words, c->summary);
     }
 }
 
@@ -80,11 +81,12 @@ static void print_everything(void)
            "\nSYNOPSIS\n    tidegatectl [GLOBAL OPTIONS] COMMAND ...\n"
            "    tidegatectl COMMAND --help\n");
     print_section("DESCRIPTION",
-                  "Creates sales, watches and corrects their stock, reads orders, and checks the\n"
-                  "database. What was asked for goes to stdout, errors to stderr. Times are\n"
-                  "ISO 8601 in UTC. Amounts are shown with the decimals that ISO 4217 gives the\n"
-                  "currency (two when it is not known); in files, options and --json they are\n"
-                  "whole minor units, such as 9900 for CNY 99.00.");
+                  "Creates sales, watches and corrects their stock, places orders and leads them\n"
+                  "through their life, forms teams, reads the outbox, and checks the database.\n"
+                  "What was asked for goes to stdout, errors to stderr. Times are ISO 8601 in\n"
+                  "UTC. Amounts are shown with the decimals that ISO 4217 gives the currency\n"
+                  "(two when it is not known) where the sale is; in lists, files, options and\n"
+                  "--json they are whole minor units, such as 9900 for CNY 99.00.");
     printf("\nCOMMANDS\n");
     print_command_list(NULL);
     print_options("GLOBAL OPTIONS", ctl_global_options);
@@ -92,6 +94,8 @@ static void print_everything(void)
     print_section("EXAMPLES", "tidegatectl sale create docs/examples/seckill.json\n"
                               "tidegatectl sale show 1\n"
                               "tidegatectl --server 10.0.0.5:7411 order list --sale 1 --json\n"
+                              "tidegatectl order pay 1025 --payment-id wx-1 --amount 9900\n"
+                              "tidegatectl events tail --group erp --follow --ack --json\n"
                               "tidegatectl verify --data-dir /var/lib/tidegate");
 }
 

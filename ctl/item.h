@@ -4,13 +4,11 @@
 
 #include "ctl/text.h"
 
-#define CTL_ITEM_COLUMNS 10
-extern const struct ctl_column ctl_item_columns[CTL_ITEM_COLUMNS];
-
-/* A row of a table with these columns. */
+/* A table for the items of this sale: those of a group-buy have columns of their own. */
+void ctl_item_table_init(struct ctl_table *table, const Tidegate__V1__Sale *sale);
+/* A row of such a table. */
 void ctl_item_row(struct ctl_table *table, const Tidegate__V1__ItemStatus *status,
                   const char *currency);
 json_t *ctl_item_json(const Tidegate__V1__ItemStatus *status);
-json_t *ctl_sale_json(const Tidegate__V1__Sale *sale);
 
 #endif

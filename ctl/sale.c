@@ -2,6 +2,7 @@
 #include "ctl/ctl.h"
 #include "ctl/item.h"
 #include "ctl/salefile.h"
+#include "ctl/saleview.h"
 #include "ctl/text.h"
 
 #include <errno.h>
@@ -99,9 +100,11 @@ enum ctl_exit ctl_sale_create(struct ctl *ctl)
 
 static void sale_row(struct ctl_table *table, const Tidegate__V1__Sale *sale, int64_t now_ms)
 {
-    char time[CTL_TIME_BYTES];
+    char time[CTL_TIME_BYTES], state[CTL_NAME_BYTES], kind[CTL_NAME_BYTES];
     ctl_table_cell(table, "%" PRIu64, sale->sale_id);
-    ctl_table_cell(table, "%s", ctl_sale_phase(sale, now_ms));
+    ctl_table_cell(table, "%s",
+                   ctl_enum_name(&tidegate__v1__sale_kind__descriptor, (int)sale->kind, kind));
+    ctl_table_cell(table, "%s", ctl_sale_phase(sale, now_ms, state));
     ctl_table_cell(table, "%s", ctl_time_text(sale->starts_at_ms, time));
     ctl_table_cell(table, "%s", ctl_time_text(sale->ends_at_ms, time));
     ctl_table_cell(table, "%s", sale->currency);
@@ -138,8 +141,8 @@ static enum ctl_exit list_page(struct ctl *ctl, struct ctl_table *table, uint32_
 enum ctl_exit ctl_sale_list(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {
-        {"SALE", true},      {"STATE", false}, {"STARTS", false}, {"ENDS", false},
-        {"CURRENCY", false}, {"ITEMS", true},  {"NAME", false},
+        {"SALE", true},  {"KIND", false},     {"STATE", false}, {"STARTS", false},
+        {"ENDS", false}, {"CURRENCY", false}, {"ITEMS", true},  {"NAME", false},
     };
     struct ctl_table table;
     int64_t now_ms;
@@ -159,33 +162,6 @@ enum ctl_exit ctl_sale_list(struct ctl *ctl)
 }
 
 /* --- show --- */
-
-static void print_sale_head(const Tidegate__V1__Sale *sale, int64_t now_ms)
-{
-    char time[CTL_TIME_BYTES];
-    static const struct ctl_column columns[] = {{"sale", false}, {"", false}};
-    struct ctl_table table;
-    ctl_table_init(&table, columns, 2);
-    table.headed = true;
-    ctl_table_cell(&table, "sale");
-    ctl_table_cell(&table, "%" PRIu64, sale->sale_id);
-    ctl_table_cell(&table, "name");
-    ctl_table_cell(&table, "%s", sale->name);
-    ctl_table_cell(&table, "kind");
-    ctl_table_cell(&table, "%s", ctl_sale_kind_name((int)sale->kind));
-    ctl_table_cell(&table, "state");
-    ctl_table_cell(&table, "%s", ctl_sale_phase(sale, now_ms));
-    ctl_table_cell(&table, "starts");
-    ctl_table_cell(&table, "%s", ctl_time_text(sale->starts_at_ms, time));
-    ctl_table_cell(&table, "ends");
-    ctl_table_cell(&table, "%s", ctl_time_text(sale->ends_at_ms, time));
-    ctl_table_cell(&table, "currency");
-    ctl_table_cell(&table, "%s", sale->currency);
-    ctl_table_cell(&table, "items");
-    ctl_table_cell(&table, "%" PRIu32, sale->item_count);
-    ctl_table_end(&table);
-    putchar('\n');
-}
 
 /* A sale that is shown over several pages. */
 struct showing {
@@ -217,7 +193,9 @@ static enum ctl_exit show_page(struct ctl *ctl, struct showing *showing, uint64_
         showing->items = json_array();
         json_object_set_new(showing->json, "items", showing->items);
     } else if (!ctl->json && showing->offset == 0) {
-        print_sale_head(sale, page->server_time_ms);
+        ctl_sale_print(sale, page->server_time_ms);
+        putchar('\n');
+        ctl_item_table_init(&showing->table, sale);
     }
     for (size_t i = 0; i < page->n_items; i++) {
         if (ctl->json)
@@ -237,7 +215,6 @@ enum ctl_exit ctl_sale_show(struct ctl *ctl)
     struct showing showing = {0};
     if (!ctl_id_argument(ctl, 0, "the sale id", &sale_id))
         return CTL_USAGE;
-    ctl_table_init(&showing.table, ctl_item_columns, CTL_ITEM_COLUMNS);
     enum ctl_exit code;
     do {
         code = show_page(ctl, &showing, sale_id);
@@ -280,7 +257,8 @@ static enum ctl_exit change_state(struct ctl *ctl, Tidegate__V1__Request__KindCa
                     ? (int)response->resume_sale->state
                     : (int)response->close_sale->state;
     tgc_response_free(response);
-    const char *name = ctl_sale_state_name(state);
+    char name[CTL_NAME_BYTES];
+    ctl_enum_name(&tidegate__v1__sale_state__descriptor, state, name);
     if (ctl->json)
         ctl_json_print(json_pack("{s:o, s:s}", "sale_id", ctl_json_id(sale_id), "state", name));
     else

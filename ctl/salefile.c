@@ -1,239 +1,246 @@
 #include "ctl/salefile.h"
 
+#include "base/life.h"
 #include "ctl/ctl.h"
+#include "ctl/jsonread.h"
 #include "ctl/text.h"
-#include "proto/codec.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Where in the file we are, for complaints. */
-struct place {
-    const char *file;
-    char path[32];        /* "" or "items[3]." */
-    const json_t *object; /* borrowed */
-    int64_t now_ms;
-    bool *relative_times;
-    struct tg_fault *fault;
-};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static bool wrong(const struct place *place, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* --- the sale --- */
 
-static bool wrong(const struct place *place, const char *key, const char *format, ...)
-{
-    char words[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(words, sizeof(words), format, args);
-    va_end(args);
-    tg_fault_set(place->fault, TG_ERR_INVALID, "%s: %s%.64s %s", place->file, place->path, key,
-                 words);
-    return false;
-}
-
-static const char *type_name(const json_t *value)
-{
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-        return "a number";
-    case JSON_REAL:
-        return "a number with a fraction";
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "true or false";
-    case JSON_NULL:
-        return "null";
-    }
-    return "something else";
-}
-
-/* The value of a required key; `expected` says what it must be. NULL after a complaint. */
-static const json_t *get(const struct place *place, const char *key, const char *expected)
-{
-    const json_t *value = json_object_get(place->object, key);
-    if (!value)
-        wrong(place, key, "is missing: it must be %s", expected);
-    return value;
-}
-
-static bool only_known_keys(const struct place *place, const char *const *keys, uint32_t count)
-{
-    const char *key;
-    json_t *value;
-    /* jansson's loop takes no const object, and changes nothing. */
-    json_object_foreach((json_t *)(uintptr_t)place->object, key, value)
-    {
-        bool known = false;
-        for (uint32_t i = 0; i < count; i++)
-            known = known || strcmp(key, keys[i]) == 0;
-        if (known)
-            continue;
-        const char *nearest = ctl_nearest(key, keys, count);
-        if (nearest)
-            return wrong(place, key, "is no key of a sale file; did you mean \"%s\"?", nearest);
-        return wrong(place, key, "is no key of a sale file");
-    }
-    return true;
-}
-
-static bool get_number(const struct place *place, const char *key, int64_t min, int64_t max,
-                       int64_t *number)
-{
-    char expected[96];
-    snprintf(expected, sizeof(expected), "a whole number, %" PRId64 " to %" PRId64, min, max);
-    const json_t *value = get(place, key, expected);
-    if (!value)
-        return false;
-    if (!json_is_integer(value))
-        return wrong(place, key, "must be %s, not %s", expected, type_name(value));
-    *number = json_integer_value(value);
-    if (*number < min || *number > max)
-        return wrong(place, key, "must be %s, not %" PRId64, expected, *number);
-    return true;
-}
-
-static bool get_uint32(const struct place *place, const char *key, uint32_t *number)
-{
-    int64_t wide;
-    if (!get_number(place, key, 0, UINT32_MAX, &wide))
-        return false;
-    *number = (uint32_t)wide;
-    return true;
-}
-
-/* A number, or its digits as a string: the form in which --json prints ids. */
-static bool get_id(const struct place *place, const char *key, uint64_t *id)
-{
-    static const char expected[] = "a whole number from 1 on";
-    const json_t *value = get(place, key, expected);
-    if (!value)
-        return false;
-    if (json_is_string(value) && ctl_uint_parse(json_string_value(value), 1, UINT64_MAX, id))
-        return true;
-    if (json_is_integer(value) && json_integer_value(value) >= 1) {
-        *id = (uint64_t)json_integer_value(value);
-        return true;
-    }
-    return wrong(place, key, "must be %s", expected);
-}
-
-static char *get_string(const struct place *place, const char *key, const char *expected)
-{
-    const json_t *value = get(place, key, expected);
-    if (!value)
-        return NULL;
-    if (!json_is_string(value)) {
-        wrong(place, key, "must be %s, not %s", expected, type_name(value));
-        return NULL;
-    }
-    /* protobuf-c packs from char *, and does not write to it. */
-    return (char *)(uintptr_t)json_string_value(value);
-}
-
-static bool get_time(const struct place *place, const char *key, int64_t *time_ms)
-{
-    static const char expected[] = "a time such as \"2026-11-22T10:00:00Z\" or \"now\" or "
-                                   "\"+30s\", or Unix milliseconds";
-    const json_t *value = get(place, key, expected);
-    if (!value)
-        return false;
-    if (json_is_integer(value))
-        return get_number(place, key, 0, TG_TIME_MS_MAX, time_ms);
-    if (!json_is_string(value))
-        return wrong(place, key, "must be %s, not %s", expected, type_name(value));
-    const char *text = json_string_value(value);
-    if (!ctl_time_parse(text, place->now_ms, time_ms, place->relative_times))
-        return wrong(place, key, "must be %s, not \"%.40s\"", expected, text);
-    return true;
-}
-
-static bool get_name(const struct place *place, char **name)
+static bool get_name(const struct ctl_node *node, char **name)
 {
     static const char expected[] = "1 to 128 bytes of text without control characters";
-    *name = get_string(place, "name", expected);
+    *name = ctl_get_string(node, "name", expected);
     if (!*name)
         return false;
     size_t bytes = strlen(*name);
     bool fits = bytes >= 1 && bytes <= TG_SALE_NAME_BYTES_MAX;
     for (size_t i = 0; i < bytes; i++)
         fits = fits && (unsigned char)(*name)[i] >= 0x20 && (*name)[i] != 0x7f;
-    return fits || wrong(place, "name", "must be %s", expected);
+    return fits || ctl_node_wrong(node, "name", "must be %s", expected);
 }
 
-static bool get_currency(const struct place *place, char **currency)
+static bool read_window(const struct ctl_node *node, Tidegate__V1__Sale *sale)
 {
-    static const char expected[] = "three capital letters (ISO 4217), such as \"CNY\"";
-    *currency = get_string(place, "currency", expected);
-    if (!*currency)
+    if (!ctl_get_time(node, "starts_at", &sale->starts_at_ms) ||
+        !ctl_get_time(node, "ends_at", &sale->ends_at_ms))
         return false;
-    size_t capitals = strspn(*currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-    if (capitals == TG_CURRENCY_BYTES && (*currency)[capitals] == '\0')
+    if (sale->ends_at_ms > sale->starts_at_ms)
         return true;
-    return wrong(place, "currency", "must be %s, not \"%.40s\"", expected, *currency);
+    char starts[CTL_TIME_BYTES], ends[CTL_TIME_BYTES];
+    return ctl_node_wrong(node, "ends_at", "must be after starts_at: %s is not after %s",
+                          ctl_time_text(sale->ends_at_ms, ends),
+                          ctl_time_text(sale->starts_at_ms, starts));
 }
 
-static bool get_kind(const struct place *place, Tidegate__V1__SaleKind *kind)
+static bool read_deadline(const struct ctl_node *node, Tidegate__V1__GroupBuyRules *rules)
 {
-    const char *text = get_string(place, "kind", "\"seckill\"");
-    if (!text)
+    int at_deadline = TG_DEADLINE_FAIL;
+    if (ctl_node_has(node, "at_deadline") &&
+        !ctl_get_enum(node, "at_deadline", &tidegate__v1__team_deadline__descriptor, &at_deadline))
         return false;
-    if (strcmp(text, "seckill") != 0)
-        return wrong(place, "kind", "must be \"seckill\", not \"%.40s\"", text);
-    *kind = (Tidegate__V1__SaleKind)TG_SALE_SECKILL;
+    rules->at_deadline = (Tidegate__V1__TeamDeadline)at_deadline;
+    if (at_deadline == TG_DEADLINE_AUTO_COMPLETE)
+        return ctl_get_uint32(node, "team_size_min", 1, rules->team_size, &rules->team_size_min);
+    return !ctl_node_has(node, "team_size_min") ||
+           ctl_node_wrong(node, "team_size_min",
+                          "stands only with \"at_deadline\": \"auto_complete\"");
+}
+
+static bool read_group_buy(const struct ctl_node *sale_node, Tidegate__V1__GroupBuyRules *rules)
+{
+    static const char *const keys[] = {"team_size",       "team_lifetime_s", "teams_per_user_max",
+                                       "new_buyers_only", "at_deadline",     "team_size_min"};
+    struct ctl_node node;
+    tidegate__v1__group_buy_rules__init(rules);
+    rules->team_lifetime_s = TG_TEAM_LIFETIME_S_DEFAULT;
+    if (!ctl_node_object(sale_node, "group_buy", &node) ||
+        !ctl_node_only(&node, keys, COUNT(keys)) ||
+        !ctl_get_uint32(&node, "team_size", 2, TG_TEAM_SIZE_MAX, &rules->team_size))
+        return false;
+    if (ctl_node_has(&node, "team_lifetime_s") &&
+        !ctl_get_uint32(&node, "team_lifetime_s", TG_TEAM_LIFETIME_S_MIN, TG_TEAM_LIFETIME_S_MAX,
+                        &rules->team_lifetime_s))
+        return false;
+    if (ctl_node_has(&node, "teams_per_user_max") &&
+        !ctl_get_uint32(&node, "teams_per_user_max", 0, UINT32_MAX, &rules->teams_per_user_max))
+        return false;
+    if (ctl_node_has(&node, "new_buyers_only") &&
+        !ctl_get_bool(&node, "new_buyers_only", &rules->new_buyers_only))
+        return false;
+    return read_deadline(&node, rules);
+}
+
+/* The rules of teams stand in the file if and only if there are teams. */
+static bool read_kind(const struct ctl_node *node, struct ctl_salefile *file)
+{
+    int kind;
+    if (!ctl_get_enum(node, "kind", &tidegate__v1__sale_kind__descriptor, &kind))
+        return false;
+    file->sale.kind = (Tidegate__V1__SaleKind)kind;
+    if (kind != TG_SALE_GROUP_BUY)
+        return !ctl_node_has(node, "group_buy") ||
+               ctl_node_wrong(node, "group_buy", "stands only with \"kind\": \"group_buy\"");
+    file->sale.group_buy = &file->group_buy;
+    return read_group_buy(node, &file->group_buy);
+}
+
+static bool read_share(const struct ctl_node *node, const struct ctl_salefile *file,
+                       Tidegate__V1__ChannelShare *share)
+{
+    static const char *const keys[] = {"channel", "percent"};
+    tidegate__v1__channel_share__init(share);
+    if (!ctl_node_only(node, keys, COUNT(keys)) ||
+        !ctl_get_uint32(node, "channel", 0, TG_CHANNEL_MAX, &share->channel) ||
+        !ctl_get_uint32(node, "percent", 1, 100, &share->percent))
+        return false;
+    for (const Tidegate__V1__ChannelShare *other = file->shares; other != share; other++)
+        if (other->channel == share->channel)
+            return ctl_node_wrong(node, "channel",
+                                  "%" PRIu32 " stands already in "
+                                  "channel_shares[%td]",
+                                  share->channel, other - file->shares);
     return true;
 }
 
-static bool read_sale(const struct place *place, Tidegate__V1__Sale *sale)
+static bool read_shares(const struct ctl_node *node, struct ctl_salefile *file)
 {
-    static const char *const keys[] = {"sale_id",   "kind",    "name", "currency",
-                                       "starts_at", "ends_at", "items"};
-    if (!only_known_keys(place, keys, sizeof(keys) / sizeof(keys[0])))
+    if (!ctl_node_has(node, "channel_shares"))
+        return true;
+    const json_t *array = ctl_get_array(node, "channel_shares", 0, TG_CHANNEL_SHARES_MAX);
+    if (!array)
         return false;
-    if (!get_id(place, "sale_id", &sale->sale_id) || !get_kind(place, &sale->kind) ||
-        !get_name(place, &sale->name) || !get_currency(place, &sale->currency) ||
-        !get_time(place, "starts_at", &sale->starts_at_ms) ||
-        !get_time(place, "ends_at", &sale->ends_at_ms))
-        return false;
-    if (sale->ends_at_ms <= sale->starts_at_ms) {
-        char starts[CTL_TIME_BYTES], ends[CTL_TIME_BYTES];
-        return wrong(place, "ends_at", "must be after starts_at: %s is not after %s",
-                     ctl_time_text(sale->ends_at_ms, ends),
-                     ctl_time_text(sale->starts_at_ms, starts));
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        struct ctl_node share_node;
+        if (!ctl_node_element(node, "channel_shares", array, i, &share_node) ||
+            !read_share(&share_node, file, &file->shares[i]))
+            return false;
+        file->share_list[i] = &file->shares[i];
     }
+    file->sale.n_channel_shares = json_array_size(array);
+    file->sale.channel_shares = file->share_list;
     return true;
 }
 
-static bool read_item(const struct place *place, Tidegate__V1__SaleItem *item)
+static bool read_sale(const struct ctl_node *node, struct ctl_salefile *file)
 {
-    static const char *const keys[] = {"sku",         "list_price_minor", "sale_price_minor",
-                                       "stock_units", "per_user_limit",   "per_order_max"};
-    static const char sku_expected[] = "1 to 32 printable ASCII bytes, no spaces";
+    static const char *const keys[] = {
+        "sale_id",       "kind",  "name",      "currency",         "starts_at",
+        "ends_at",       "items", "group_buy", "payment_window_s", "refund_auto_max_minor",
+        "channel_shares"};
+    Tidegate__V1__Sale *sale = &file->sale;
+    if (!ctl_node_only(node, keys, COUNT(keys)) ||
+        !ctl_get_id(node, "sale_id", 1, &sale->sale_id) || !read_kind(node, file) ||
+        !get_name(node, &sale->name) || !ctl_get_currency(node, "currency", &sale->currency) ||
+        !read_window(node, sale))
+        return false;
+    sale->payment_window_s = TG_PAYMENT_WINDOW_S_DEFAULT;
+    if (ctl_node_has(node, "payment_window_s") &&
+        !ctl_get_uint32(node, "payment_window_s", 1, TG_PAYMENT_WINDOW_S_MAX,
+                        &sale->payment_window_s))
+        return false;
+    if (ctl_node_has(node, "refund_auto_max_minor") &&
+        !ctl_get_number(node, "refund_auto_max_minor", 0, TG_AMOUNT_MINOR_MAX,
+                        &sale->refund_auto_max_minor))
+        return false;
+    return read_shares(node, file);
+}
+
+/* --- items --- */
+
+/* The steps of one item and the list that a message has of them, in one piece of malloc that is
+ * freed by its list. */
+struct ladder {
+    Tidegate__V1__LadderStep *list[TG_LADDER_STEPS_MAX];
+    Tidegate__V1__LadderStep steps[TG_LADDER_STEPS_MAX];
+};
+
+_Static_assert(offsetof(struct ladder, list) == 0, "free(item->ladder) frees all of it");
+
+/* `before` is the step below, or NULL. */
+static bool read_step(const struct ctl_node *node, const struct ctl_salefile *file,
+                      const Tidegate__V1__SaleItem *item, const Tidegate__V1__LadderStep *before,
+                      Tidegate__V1__LadderStep *step)
+{
+    static const char *const keys[] = {"size", "unit_price_minor"};
+    tidegate__v1__ladder_step__init(step);
+    if (!ctl_node_only(node, keys, COUNT(keys)) ||
+        !ctl_get_uint32(node, "size", 2, file->group_buy.team_size, &step->size) ||
+        !ctl_get_number(node, "unit_price_minor", 0, TG_PRICE_MINOR_MAX, &step->unit_price_minor))
+        return false;
+    if (before && step->size <= before->size)
+        return ctl_node_wrong(node, "size", "must be above that of the step before, %" PRIu32,
+                              before->size);
+    int64_t above = before ? before->unit_price_minor : item->sale_price_minor;
+    return step->unit_price_minor < above ||
+           ctl_node_wrong(node, "unit_price_minor", "must be below %s, %" PRId64,
+                          before ? "that of the step before" : "sale_price_minor", above);
+}
+
+static bool read_ladder(const struct ctl_node *node, const struct ctl_salefile *file,
+                        Tidegate__V1__SaleItem *item)
+{
+    const json_t *array = ctl_get_array(node, "ladder", 0, TG_LADDER_STEPS_MAX);
+    if (!array)
+        return false;
+    struct ladder *ladder = calloc(1, sizeof(*ladder));
+    if (!ladder)
+        ctl_out_of_memory();
+    item->ladder = ladder->list;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        struct ctl_node step_node;
+        if (!ctl_node_element(node, "ladder", array, i, &step_node) ||
+            !read_step(&step_node, file, item, i ? &ladder->steps[i - 1] : NULL, &ladder->steps[i]))
+            return false;
+        ladder->list[i] = &ladder->steps[i];
+    }
+    item->n_ladder = json_array_size(array);
+    return true;
+}
+
+/* What only an item of a group-buy can have. */
+static bool read_team_prices(const struct ctl_node *node, const struct ctl_salefile *file,
+                             Tidegate__V1__SaleItem *item)
+{
+    static const char *const keys[] = {"captain_price_minor", "ladder"};
+    for (size_t i = 0; i < COUNT(keys) && !file->sale.group_buy; i++)
+        if (ctl_node_has(node, keys[i]))
+            return ctl_node_wrong(node, keys[i], "stands only with \"kind\": \"group_buy\"");
+    if (ctl_node_has(node, "captain_price_minor") &&
+        !ctl_get_number(node, "captain_price_minor", 0, item->sale_price_minor,
+                        &item->captain_price_minor))
+        return false;
+    return !ctl_node_has(node, "ladder") || read_ladder(node, file, item);
+}
+
+static bool read_item(const struct ctl_node *node, const struct ctl_salefile *file,
+                      Tidegate__V1__SaleItem *item)
+{
+    static const char *const keys[] = {"sku",          "list_price_minor",    "sale_price_minor",
+                                       "stock_units",  "per_user_limit",      "per_order_max",
+                                       "stock_policy", "captain_price_minor", "ladder"};
     int64_t stock_units;
-    if (!only_known_keys(place, keys, sizeof(keys) / sizeof(keys[0])))
-        return false;
-    item->sku = get_string(place, "sku", sku_expected);
-    if (!item->sku)
-        return false;
-    if (!tg_sku_is_valid((struct tg_bytes){(const uint8_t *)item->sku, strlen(item->sku)}))
-        return wrong(place, "sku", "must be %s", sku_expected);
-    if (!get_number(place, "list_price_minor", 0, TG_PRICE_MINOR_MAX, &item->list_price_minor) ||
-        !get_number(place, "sale_price_minor", 0, TG_PRICE_MINOR_MAX, &item->sale_price_minor) ||
-        !get_number(place, "stock_units", 0, TG_STOCK_UNITS_MAX, &stock_units) ||
-        !get_uint32(place, "per_user_limit", &item->per_user_limit) ||
-        !get_uint32(place, "per_order_max", &item->per_order_max))
+    int policy = TG_POLICY_RESERVE;
+    if (!ctl_node_only(node, keys, COUNT(keys)) || !ctl_get_sku(node, "sku", &item->sku) ||
+        !ctl_get_number(node, "list_price_minor", 0, TG_PRICE_MINOR_MAX, &item->list_price_minor) ||
+        !ctl_get_number(node, "sale_price_minor", 0, TG_PRICE_MINOR_MAX, &item->sale_price_minor) ||
+        !ctl_get_number(node, "stock_units", 0, TG_STOCK_UNITS_MAX, &stock_units) ||
+        !ctl_get_uint32(node, "per_user_limit", 0, UINT32_MAX, &item->per_user_limit) ||
+        !ctl_get_uint32(node, "per_order_max", 0, UINT32_MAX, &item->per_order_max))
         return false;
     item->stock_units = (uint64_t)stock_units;
-    return true;
+    if (ctl_node_has(node, "stock_policy") &&
+        !ctl_get_enum(node, "stock_policy", &tidegate__v1__stock_policy__descriptor, &policy))
+        return false;
+    item->stock_policy = (Tidegate__V1__StockPolicy)policy;
+    return read_team_prices(node, file, item);
 }
 
 static int compare_skus(const void *a, const void *b)
@@ -245,7 +252,7 @@ static int compare_skus(const void *a, const void *b)
 }
 
 /* Sorted by SKU, twins lie side by side, the one that stands first in the file first. */
-static bool skus_are_unique(const struct place *place, const struct ctl_salefile *file)
+static bool skus_are_unique(const struct ctl_node *node, const struct ctl_salefile *file)
 {
     size_t count = file->request.n_items;
     Tidegate__V1__SaleItem **sorted = malloc(count * sizeof(*sorted));
@@ -259,44 +266,35 @@ static bool skus_are_unique(const struct place *place, const struct ctl_salefile
             continue;
         char key[48];
         snprintf(key, sizeof(key), "items[%td].sku", sorted[i] - file->items);
-        unique = wrong(place, key, "\"%s\" stands already in items[%td]", sorted[i]->sku,
-                       sorted[i - 1] - file->items);
+        unique = ctl_node_wrong(node, key, "\"%s\" stands already in items[%td]", sorted[i]->sku,
+                                sorted[i - 1] - file->items);
     }
     free(sorted);
     return unique;
 }
 
-static bool read_items(const struct place *place, struct ctl_salefile *file)
+static bool read_items(const struct ctl_node *node, struct ctl_salefile *file)
 {
-    static const char expected[] = "an array of 1 to 16384 items";
-    const json_t *array = get(place, "items", expected);
+    const json_t *array = ctl_get_array(node, "items", 1, TG_SALE_ITEMS_MAX);
     if (!array)
         return false;
     size_t count = json_array_size(array);
-    if (!json_is_array(array))
-        return wrong(place, "items", "must be %s, not %s", expected, type_name(array));
-    if (count == 0 || count > TG_SALE_ITEMS_MAX)
-        return wrong(place, "items", "must be %s, not of %zu", expected, count);
     file->items = calloc(count, sizeof(file->items[0]));
     file->item_list = calloc(count, sizeof(file->item_list[0]));
     if (!file->items || !file->item_list)
         ctl_out_of_memory();
     for (size_t i = 0; i < count; i++) {
-        struct place item_place = *place;
-        item_place.object = json_array_get(array, i);
-        snprintf(item_place.path, sizeof(item_place.path), "items[%zu]", i);
-        if (!json_is_object(item_place.object))
-            return wrong(&item_place, "", "must be an object, not %s",
-                         type_name(item_place.object));
-        snprintf(item_place.path, sizeof(item_place.path), "items[%zu].", i);
+        struct ctl_node item_node;
+        if (!ctl_node_element(node, "items", array, i, &item_node))
+            return false;
         tidegate__v1__sale_item__init(&file->items[i]);
         file->item_list[i] = &file->items[i];
-        if (!read_item(&item_place, &file->items[i]))
+        file->request.n_items = i + 1; /* what ctl_salefile_free looks through */
+        if (!read_item(&item_node, file, &file->items[i]))
             return false;
     }
-    file->request.n_items = count;
     file->request.items = file->item_list;
-    return skus_are_unique(place, file);
+    return skus_are_unique(node, file);
 }
 
 enum tg_error ctl_salefile_parse(struct ctl_salefile *file, const char *name, const char *text,
@@ -312,8 +310,9 @@ enum tg_error ctl_salefile_parse(struct ctl_salefile *file, const char *name, co
     if (!file->root)
         return tg_fault_set(fault, TG_ERR_INVALID, "%s: line %d, column %d: %s", name, error.line,
                             error.column, error.text);
-    struct place place = {
+    struct ctl_node node = {
         .file = name,
+        .kind = "a sale file",
         .object = file->root,
         .now_ms = now_ms,
         .relative_times = &file->relative_times,
@@ -323,7 +322,7 @@ enum tg_error ctl_salefile_parse(struct ctl_salefile *file, const char *name, co
         ctl_salefile_free(file);
         return tg_fault_set(fault, TG_ERR_INVALID, "%s: must hold one JSON object {...}", name);
     }
-    if (!read_sale(&place, &file->sale) || !read_items(&place, file)) {
+    if (!read_sale(&node, file) || !read_items(&node, file)) {
         ctl_salefile_free(file);
         return TG_ERR_INVALID;
     }
@@ -333,6 +332,8 @@ enum tg_error ctl_salefile_parse(struct ctl_salefile *file, const char *name, co
 
 void ctl_salefile_free(struct ctl_salefile *file)
 {
+    for (size_t i = 0; i < file->request.n_items; i++)
+        free(file->items[i].ladder);
     free(file->items);
     free(file->item_list);
     json_decref(file->root);

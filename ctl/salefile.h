@@ -1,12 +1,14 @@
 /* The sale file: one JSON object that says all about a new sale.
  *
- * Every key is required and no other is taken, so that a slip of the pen is an error here and not
- * a limit that was never set. Ranges are those of base/limits.h.
+ * The keys that every sale has are required, those of rules that a sale may go without are
+ * optional, and no other is taken: a slip of the pen is an error here and not a limit that was
+ * never set. Ranges are those of base/limits.h.
  */
 #ifndef TG_CTL_SALEFILE_H
 #define TG_CTL_SALEFILE_H
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "proto/verdict.h"
 
 #include <jansson.h>
@@ -17,6 +19,9 @@
 struct ctl_salefile {
     Tidegate__V1__CreateSaleRequest request;
     Tidegate__V1__Sale sale;
+    Tidegate__V1__GroupBuyRules group_buy;
+    Tidegate__V1__ChannelShare shares[TG_CHANNEL_SHARES_MAX];
+    Tidegate__V1__ChannelShare *share_list[TG_CHANNEL_SHARES_MAX];
     Tidegate__V1__SaleItem *items;
     Tidegate__V1__SaleItem **item_list;
     json_t *root;

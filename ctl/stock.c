@@ -34,7 +34,7 @@ static void print_item(const struct ctl *ctl, const Tidegate__V1__GetItemRespons
         return;
     }
     struct ctl_table table;
-    ctl_table_init(&table, ctl_item_columns, CTL_ITEM_COLUMNS);
+    ctl_item_table_init(&table, sale);
     ctl_item_row(&table, status, sale->currency);
     ctl_table_end(&table);
 }

@@ -48,85 +48,117 @@ _Noreturn void ctl_out_of_memory(void)
 
 /* --- answers --- */
 
-/* What all answers have in common. Texts are the response's. */
-struct outcome {
-    int verdict;
-    uint32_t retry_after_ms;
-    const char *field;
-    const char *message;
-};
-
-#define OUTCOME(body, retry)                                                                       \
-    ((struct outcome){(int)(body)->verdict, (retry), (body)->field, (body)->message})
-#define OUTCOME_BARE(body, retry) ((struct outcome){(int)(body)->verdict, (retry), "", ""})
-
-static struct outcome outcome_of(const Tidegate__V1__Response *r)
-{
-    switch (r->kind_case) {
-    case TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDER:
-        return OUTCOME(r->place_order, r->place_order->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDERS:
-        return OUTCOME(r->place_orders, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_GET_ORDER:
-        return OUTCOME_BARE(r->get_order, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_LIST_ORDERS:
-        return OUTCOME(r->list_orders, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_GET_ITEM:
-        return OUTCOME(r->get_item, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_CREATE_SALE:
-        return OUTCOME(r->create_sale, r->create_sale->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_LIST_SALES:
-        return OUTCOME(r->list_sales, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_GET_SALE:
-        return OUTCOME(r->get_sale, 0);
-    case TIDEGATE__V1__RESPONSE__KIND_PAUSE_SALE:
-        return OUTCOME_BARE(r->pause_sale, r->pause_sale->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_RESUME_SALE:
-        return OUTCOME_BARE(r->resume_sale, r->resume_sale->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_CLOSE_SALE:
-        return OUTCOME_BARE(r->close_sale, r->close_sale->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_ADJUST_STOCK:
-        return OUTCOME(r->adjust_stock, r->adjust_stock->retry_after_ms);
-    case TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME:
-        return (struct outcome){TG_OK, 0, "", ""};
-    case TIDEGATE__V1__RESPONSE__KIND_ERROR:
-    case TIDEGATE__V1__RESPONSE__KIND__NOT_SET:
-    case _TIDEGATE__V1__RESPONSE__KIND__CASE_IS_INT_SIZE:
-        break;
-    }
-    return (struct outcome){TG_UNSPECIFIED, 0, "", ""};
-}
-
-static const char *verdict_advice(int verdict)
+const char *ctl_verdict_advice(int verdict)
 {
     switch (verdict) {
+    case TG_SOLD_OUT:
+        return "no unit is left; see 'tidegatectl stock show'";
+    case TG_INSUFFICIENT_STOCK:
+        return "fewer units are available than are to go";
+    case TG_LIMIT_REACHED:
+        return "the user's orders that stand are at the item's per_user_limit";
+    case TG_NOT_STARTED:
+        return "the sale takes orders from its start on; see 'tidegatectl sale show'";
+    case TG_ENDED:
+        return "the sale is over, or closed for good";
+    case TG_PAUSED:
+        return "the sale takes orders again after 'tidegatectl sale resume'";
     case TG_UNKNOWN_SALE:
         return "no sale has this id";
     case TG_UNKNOWN_ITEM:
         return "the sale has no such SKU";
+    case TG_PRICE_CHANGED:
+        return "the price given is not the sale price; leave it out to take the sale's";
+    case TG_REQUEST_ID_CONFLICT:
+        return "the request id stands for another request; leave --request-id out for a new one";
+    case TG_BUSY:
+        return "the server had no room in all the time that --timeout gives";
+    case TG_STORAGE_FULL:
+        return "the server's disk or database is full; nothing was changed";
     case TG_UNKNOWN_ORDER:
         return "no durable order has this id";
     case TG_SALE_EXISTS:
         return "a sale with this id exists; see 'tidegatectl sale show'";
     case TG_STOCK_CHANGED:
         return "the stock is not what --expect says; look again with 'tidegatectl stock show'";
-    case TG_INSUFFICIENT_STOCK:
-        return "fewer units are available than are to go";
-    case TG_ENDED:
-        return "the sale is closed, and that is for good";
-    case TG_BUSY:
-        return "the server had no room in all the time that --timeout gives";
-    case TG_STORAGE_FULL:
-        return "the server's disk or database is full; nothing was changed";
+    case TG_NOT_PAID:
+        return "the order waits for its payment; record it with 'tidegatectl order pay'";
+    case TG_ALREADY_PAID:
+        return "the order is paid; give money back with 'tidegatectl order refund'";
+    case TG_ALREADY_CANCELLED:
+        return "the order was cancelled, and that is for good";
+    case TG_EXPIRED:
+        return "the order was not paid in time; a payment may still be honoured";
+    case TG_AWAITING_TEAM:
+        return "the order is paid and waits for its team; it can be cancelled";
+    case TG_ALREADY_SHIPPED:
+    case TG_ALREADY_DELIVERED:
+        return "the order has gone on; what is left is to advance or to refund it";
+    case TG_ALREADY_COMPLETED:
+        return "the order is completed, nothing changes it any more";
+    case TG_TEAM_FAILED:
+        return "the order ended with its team";
+    case TG_REFUND_DUE:
+        return "the money has to go back; record that with 'tidegatectl order refunded'";
+    case TG_ALREADY_REFUNDED:
+        return "all that was paid has gone back";
+    case TG_NOT_SHIPPED:
+    case TG_NOT_DELIVERED:
+        return "one step at a time: shipped, delivered, completed";
+    case TG_AMOUNT_MISMATCH:
+        return "the payment is recorded as refused; the order's amount must be paid exactly";
+    case TG_CURRENCY_MISMATCH:
+        return "the payment is recorded as refused; pay in the currency of the sale";
+    case TG_PAYMENT_CONFLICT:
+        return "this payment id was recorded with other facts; see 'tidegatectl order show'";
+    case TG_ORDER_FULL:
+        return "the order holds 16 payments or 16 refunds, and takes no more";
+    case TG_REFUND_EXCEEDS_PAID:
+        return "less is left of what was paid; leave --amount out to refund all of it";
+    case TG_UNKNOWN_REFUND:
+        return "the order has no refund of this number; see 'tidegatectl order show'";
+    case TG_REFUND_STATUS:
+        return "the refund is not at this step; see 'tidegatectl order show'";
+    case TG_REFUND_PENDING:
+        return "a refund is waiting or due; settle it first";
+    case TG_CHANNEL_SHARE_REACHED:
+        return "the channel's share of this item's stock is used up";
+    case TG_TEAM_REQUIRED:
+        return "the sale is a group-buy: use 'tidegatectl team open' or 'team join'";
+    case TG_NOT_A_GROUP_BUY:
+        return "the sale has no teams: use 'tidegatectl order place'";
+    case TG_UNKNOWN_TEAM:
+        return "no team has this id";
+    case TG_TEAM_NOT_OPEN:
+        return "the team's captain has not paid yet";
+    case TG_TEAM_FULL:
+    case TG_TEAM_FORMED:
+    case TG_TEAM_ENDED:
+        return "open another team, or find one with 'tidegatectl team list'";
+    case TG_ALREADY_IN_TEAM:
+        return "the user has a seat in this team";
+    case TG_NOT_NEW_BUYER:
+        return "the sale takes only new buyers into teams; vouch for one with --new-buyer";
+    case TG_TEAM_LIMIT_REACHED:
+        return "the user has opened as many teams as the sale allows at a time";
+    case TG_UNKNOWN_GROUP:
+        return "no consumer group has this name; see 'tidegatectl events groups'";
+    case TG_GROUP_EXISTS:
+        return "a consumer group has this name; see 'tidegatectl events groups'";
+    case TG_EVENTS_DROPPED:
+        return "the events behind this one are no longer kept";
     default: /* an int from the wire; the rest needs no more words than its name */
         return "";
     }
 }
 
-static enum ctl_exit complain_refusal(const struct outcome *outcome)
+enum ctl_exit ctl_judge(const Tidegate__V1__Response *response)
 {
-    const char *words = outcome->message[0] ? outcome->message : verdict_advice(outcome->verdict);
-    return ctl_complain(CTL_REFUSED, "refused: %s%s%s", tg_verdict_name(outcome->verdict),
+    struct tgc_outcome outcome = tgc_outcome_of(response);
+    if (outcome.verdict == TG_OK || outcome.verdict == TG_ACCEPTED)
+        return CTL_DONE;
+    const char *words = outcome.message[0] ? outcome.message : ctl_verdict_advice(outcome.verdict);
+    return ctl_complain(CTL_REFUSED, "refused: %s%s%s", tg_verdict_name(outcome.verdict),
                         words[0] ? ": " : "", words);
 }
 
@@ -162,6 +194,23 @@ static void sleep_ms(uint32_t pause_ms)
         continue;
 }
 
+/* Judges the answer and frees it when it is not OK; true: BUSY, and there is time to ask again. */
+static bool ask_again(int64_t deadline_ns, Tidegate__V1__Response **response, enum ctl_exit *code)
+{
+    struct tgc_outcome outcome = tgc_outcome_of(*response);
+    uint32_t pause_ms = outcome.retry_after_ms ? outcome.retry_after_ms : TG_RETRY_AFTER_MS;
+    bool again = outcome.verdict == TG_BUSY &&
+                 tg_clock_mono_ns() + (int64_t)pause_ms * TG_NS_PER_MS < deadline_ns;
+    *code = again ? CTL_DONE : ctl_judge(*response);
+    if (again || *code) {
+        tgc_response_free(*response);
+        *response = NULL;
+    }
+    if (again)
+        sleep_ms(pause_ms);
+    return again;
+}
+
 enum ctl_exit ctl_call(struct ctl *ctl, Tidegate__V1__Request *request,
                        Tidegate__V1__Response **response)
 {
@@ -169,25 +218,36 @@ enum ctl_exit ctl_call(struct ctl *ctl, Tidegate__V1__Request *request,
     if (code)
         return code;
     int64_t deadline_ns = tg_clock_mono_ns() + (int64_t)ctl->timeout_ms * TG_NS_PER_MS;
-    for (;;) {
+    do {
         struct tg_fault fault = {0};
         enum tg_error error = tgc_call(ctl->client, request, ctl->timeout_ms, response, &fault);
         if (error)
             return complain_loss(ctl, error, &fault);
-        struct outcome outcome = outcome_of(*response);
-        if (outcome.verdict == TG_OK)
-            return CTL_DONE;
-        uint32_t pause_ms = outcome.retry_after_ms ? outcome.retry_after_ms : TG_RETRY_AFTER_MS;
-        bool again = outcome.verdict == TG_BUSY &&
-                     tg_clock_mono_ns() + (int64_t)pause_ms * TG_NS_PER_MS < deadline_ns;
-        if (!again)
-            code = complain_refusal(&outcome);
-        tgc_response_free(*response);
-        *response = NULL;
-        if (!again)
-            return code;
-        sleep_ms(pause_ms);
-    }
+    } while (ask_again(deadline_ns, response, &code));
+    return code;
+}
+
+enum ctl_exit ctl_ask(struct ctl *ctl, Tidegate__V1__Request *request, const char *repeat,
+                      Tidegate__V1__Response **response)
+{
+    struct tg_fault fault = {0};
+    *response = NULL;
+    enum ctl_exit code = connect_once(ctl);
+    if (code)
+        return code;
+    enum tg_error error = tgc_call_until_answered(ctl->client, request,
+                                                  ctl->timeout_ms + ctl->wait_ms, response, &fault);
+    if (!error)
+        return CTL_DONE;
+    bool unknown = error == TG_ERR_TIMEOUT || error == TG_ERR_PROTOCOL;
+    if (!unknown)
+        return ctl_complain(error == TG_ERR_INVALID ? CTL_USAGE : CTL_UNREACHABLE, "%s",
+                            fault.text);
+    if (!repeat)
+        return complain_loss(ctl, error, &fault);
+    return ctl_complain(CTL_UNREACHABLE,
+                        "%s\nIt is not known whether this was done: repeat it with %s", fault.text,
+                        repeat);
 }
 
 enum ctl_exit ctl_server_time(struct ctl *ctl, int64_t *time_ms)

@@ -154,6 +154,11 @@ const char *ctl_time_text(int64_t time_ms, char text[CTL_TIME_BYTES])
     return text;
 }
 
+const char *ctl_when_text(int64_t time_ms, char text[CTL_TIME_BYTES])
+{
+    return time_ms ? ctl_time_text(time_ms, text) : "-";
+}
+
 /* --- names --- */
 
 static int currency_decimals(const char *currency)
@@ -182,34 +187,11 @@ const char *ctl_money_text(int64_t minor, const char *currency, char text[CTL_MO
     return text;
 }
 
-const char *ctl_sale_state_name(int state)
-{
-    switch (state) {
-    case TG_SALE_ACTIVE:
-        return "active";
-    case TG_SALE_PAUSED:
-        return "paused";
-    case TG_SALE_CLOSED:
-        return "closed";
-    default: /* an int from the wire, maybe of a newer server */
-        return "unknown";
-    }
-}
-
-const char *ctl_sale_kind_name(int kind)
-{
-    return kind == TG_SALE_SECKILL ? "seckill" : "unknown";
-}
-
-const char *ctl_order_state_name(int state)
-{
-    return state == TG_ORDER_RESERVED ? "reserved" : "unknown";
-}
-
-const char *ctl_sale_phase(const Tidegate__V1__Sale *sale, int64_t now_ms)
+const char *ctl_sale_phase(const Tidegate__V1__Sale *sale, int64_t now_ms,
+                           char name[CTL_NAME_BYTES])
 {
     if ((int)sale->state != TG_SALE_ACTIVE)
-        return ctl_sale_state_name((int)sale->state);
+        return ctl_enum_name(&tidegate__v1__sale_state__descriptor, (int)sale->state, name);
     if (now_ms < sale->starts_at_ms)
         return "not started";
     return now_ms < sale->ends_at_ms ? "open" : "ended";
@@ -248,14 +230,10 @@ void ctl_table_init(struct ctl_table *table, const struct ctl_column *columns, u
         table->widths[i] = ctl_text_width(columns[i].title);
 }
 
-void ctl_table_cell(struct ctl_table *table, const char *format, ...)
+static void add_cell(struct ctl_table *table, const char *format, va_list args)
 {
     char *text;
-    va_list args;
-    va_start(args, format);
-    int used = vasprintf(&text, format, args);
-    va_end(args);
-    if (used < 0)
+    if (vasprintf(&text, format, args) < 0)
         ctl_out_of_memory();
     /* A name must not move the cursor of who reads it. */
     for (char *c = text; *c; c++)
@@ -271,6 +249,30 @@ void ctl_table_cell(struct ctl_table *table, const char *format, ...)
     if (ctl_text_width(text) > *width)
         *width = ctl_text_width(text);
     table->cells[table->cell_count++] = text;
+}
+
+void ctl_table_cell(struct ctl_table *table, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_cell(table, format, args);
+    va_end(args);
+}
+
+void ctl_facts_init(struct ctl_table *table)
+{
+    static const struct ctl_column columns[] = {{"", false}, {"", false}};
+    ctl_table_init(table, columns, 2);
+    table->headed = true;
+}
+
+void ctl_fact(struct ctl_table *table, const char *name, const char *format, ...)
+{
+    va_list args;
+    ctl_table_cell(table, "%s", name);
+    va_start(args, format);
+    add_cell(table, format, args);
+    va_end(args);
 }
 
 static void print_cell(const struct ctl_table *table, uint32_t column, const char *text)

@@ -2,7 +2,7 @@
 #ifndef TG_CTL_TEXT_H
 #define TG_CTL_TEXT_H
 
-#include "proto/verdict.h"
+#include "ctl/names.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -21,18 +21,17 @@ bool ctl_duration_parse(const char *text, int64_t *duration_ms);
 bool ctl_time_parse(const char *text, int64_t now_ms, int64_t *time_ms, bool *relative);
 /* "2026-11-22T10:00:00Z", with milliseconds when they are not 0. */
 const char *ctl_time_text(int64_t time_ms, char text[CTL_TIME_BYTES]);
+/* The same for what may not have happened: "-" for 0. */
+const char *ctl_when_text(int64_t time_ms, char text[CTL_TIME_BYTES]);
 
 /* --- names --- */
 
 /* "99.00" for 9900 of CNY: as many decimals as ISO 4217 gives the currency, two when it is not
  * known. For display only. */
 const char *ctl_money_text(int64_t minor, const char *currency, char text[CTL_MONEY_BYTES]);
-/* "active", "paused", "closed"; "unknown" for what this build does not know. Static. */
-const char *ctl_sale_state_name(int state);
-const char *ctl_sale_kind_name(int kind);
-const char *ctl_order_state_name(int state);
-/* What a buyer would meet now: "not started", "open", "ended", "paused", "closed". Static. */
-const char *ctl_sale_phase(const Tidegate__V1__Sale *sale, int64_t now_ms);
+/* What a buyer would meet now: "not started", "open", "ended", "paused", "closed". */
+const char *ctl_sale_phase(const Tidegate__V1__Sale *sale, int64_t now_ms,
+                           char name[CTL_NAME_BYTES]);
 
 /* The bytes as text when all are printable ASCII, else "0x" and hex. Cut to `size`. */
 const char *ctl_bytes_text(const ProtobufCBinaryData *bytes, char *text, size_t size);
@@ -41,7 +40,7 @@ const char *ctl_hex_text(const ProtobufCBinaryData *bytes, char *text, size_t si
 
 /* --- tables --- */
 
-#define CTL_COLUMNS_MAX 12
+#define CTL_COLUMNS_MAX 14
 
 struct ctl_column {
     const char *title;
@@ -63,6 +62,10 @@ void ctl_table_init(struct ctl_table *table, const struct ctl_column *columns, u
 /* The next cell, left to right, row by row. Control characters become '?'. */
 void ctl_table_cell(struct ctl_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A table without titles, of names and what they are; and a row of it. */
+void ctl_facts_init(struct ctl_table *table);
+void ctl_fact(struct ctl_table *table, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Prints the titles (once) and the rows gathered, and forgets the rows. */
 void ctl_table_flush(struct ctl_table *table);
 /* Flushes and frees. */

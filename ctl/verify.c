@@ -46,7 +46,7 @@ struct promise {
     uint64_t broken;
 };
 
-#define PROMISES 6
+#define PROMISES 9
 
 static void promises_of(const struct sto_verify_report *report, struct promise promises[PROMISES])
 {
@@ -55,9 +55,13 @@ static void promises_of(const struct sto_verify_report *report, struct promise p
         {"oversold_items", "no item is oversold", report->oversold_items},
         {"mismatched_items", "the stock of every item is that of its orders",
          report->mismatched_items},
+        {"broken_money", "the money of every order adds up", report->broken_money},
         {"duplicate_requests", "no request id owns two orders", report->duplicate_requests},
         {"limit_breaches", "no user is above a per-user limit", report->limit_breaches},
-        {"orphan_orders", "every order has its item", report->orphan_orders},
+        {"orphan_orders", "nothing names an order or item that is not there",
+         report->orphan_orders},
+        {"broken_teams", "every team and its members agree", report->broken_teams},
+        {"broken_events", "the outbox is dense and tells every change", report->broken_events},
     };
     for (int i = 0; i < PROMISES; i++)
         promises[i] = all[i];
@@ -66,12 +70,13 @@ static void promises_of(const struct sto_verify_report *report, struct promise p
 static void print_report_json(const struct sto_verify_report *report,
                               const struct promise promises[PROMISES], bool ok)
 {
-    json_t *json =
-        json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ok", ok ? 1 : 0, "sales",
-                  (json_int_t)report->sales, "items", (json_int_t)report->items, "orders",
-                  (json_int_t)report->orders, "adjustments", (json_int_t)report->adjustments,
-                  "units_reserved", (json_int_t)report->units_reserved, "units_sold",
-                  (json_int_t)report->units_sold, "elapsed_ns", (json_int_t)report->elapsed_ns);
+    json_t *json = json_pack(
+        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ok", ok ? 1 : 0, "sales",
+        (json_int_t)report->sales, "items", (json_int_t)report->items, "orders",
+        (json_int_t)report->orders, "lives", (json_int_t)report->lives, "teams",
+        (json_int_t)report->teams, "events", (json_int_t)report->events, "adjustments",
+        (json_int_t)report->adjustments, "units_reserved", (json_int_t)report->units_reserved,
+        "units_sold", (json_int_t)report->units_sold, "elapsed_ns", (json_int_t)report->elapsed_ns);
     for (int i = 0; i < PROMISES; i++)
         json_object_set_new(json, promises[i].key, json_integer((json_int_t)promises[i].broken));
     ctl_json_print(json);
@@ -90,10 +95,12 @@ static void print_report(const struct sto_verify_report *report,
         ctl_table_cell(&table, "%s", promises[i].broken ? "BROKEN" : "OK");
     }
     ctl_table_end(&table);
-    printf("\nread %" PRIu64 " sales, %" PRIu64 " items, %" PRIu64 " orders, %" PRIu64
+    printf("\nread %" PRIu64 " sales, %" PRIu64 " items, %" PRIu64 " orders (%" PRIu64
+           " of them changed), %" PRIu64 " teams, %" PRIu64 " events, %" PRIu64
            " adjustments in %.2f s; %" PRIu64 " units reserved, %" PRIu64 " sold\n",
-           report->sales, report->items, report->orders, report->adjustments,
-           (double)report->elapsed_ns / 1e9, report->units_reserved, report->units_sold);
+           report->sales, report->items, report->orders, report->lives, report->teams,
+           report->events, report->adjustments, (double)report->elapsed_ns / 1e9,
+           report->units_reserved, report->units_sold);
 }
 
 enum ctl_exit ctl_verify(struct ctl *ctl)

@@ -109,26 +109,54 @@ static void index_insert(_Atomic uint32_t *index, uint32_t mask, uint32_t slot, 
 
 /* --- the gate and the stock --- */
 
-enum tg_verdict eng_item_gate(const struct eng_item *item, uint32_t quantity,
-                              int64_t unit_price_minor, int64_t now_ms)
+enum tg_verdict eng_item_gate_window(const struct eng_item *item, int64_t now_ms)
 {
     enum tg_sale_state state = eng_sale_state(item->sale);
     if (state == TG_SALE_CLOSED || now_ms >= item->ends_at_ms)
         return TG_ENDED;
     if (now_ms < item->starts_at_ms)
         return TG_NOT_STARTED;
-    if (state == TG_SALE_PAUSED)
-        return TG_PAUSED;
+    return state == TG_SALE_PAUSED ? TG_PAUSED : TG_ACCEPTED;
+}
+
+/* Too few were available a moment ago. The two numbers are of one version, because a hold moves
+ * both: between one load and the other it could let go, and the order would be told that the item
+ * is sold out, which at no moment was true. */
+static enum tg_verdict shortage(const struct eng_stock *stock, uint32_t quantity)
+{
+    for (;;) {
+        /* As in eng_item_stock. */
+        uint32_t before = atomic_load_explicit(&stock->version, memory_order_acquire);
+        uint64_t available = atomic_load_explicit(&stock->available_units, memory_order_acquire);
+        uint64_t held = atomic_load_explicit(&stock->held_units, memory_order_acquire);
+        uint32_t after = atomic_load_explicit(&stock->version, memory_order_relaxed);
+        if (before != after || (before & 1) != 0)
+            continue;
+        if (available >= quantity)
+            return TG_ACCEPTED;
+        if (available + held >= quantity)
+            return TG_BUSY;
+        return available == 0 ? TG_SOLD_OUT : TG_INSUFFICIENT_STOCK;
+    }
+}
+
+enum tg_verdict eng_item_gate_stock(const struct eng_item *item, uint32_t quantity)
+{
+    uint32_t available = atomic_load_explicit(&item->stock.available_units, memory_order_acquire);
+    return available >= quantity ? TG_ACCEPTED : shortage(&item->stock, quantity);
+}
+
+enum tg_verdict eng_item_gate(const struct eng_item *item, uint32_t quantity,
+                              int64_t unit_price_minor, int64_t now_ms)
+{
+    enum tg_verdict verdict = eng_item_gate_window(item, now_ms);
+    if (verdict != TG_ACCEPTED)
+        return verdict;
     if (unit_price_minor != item->sale_price_minor)
         return TG_PRICE_CHANGED;
     if (item->per_order_max != 0 && quantity > item->per_order_max)
         return TG_INVALID_ARGUMENT;
-    uint32_t available = atomic_load_explicit(&item->stock.available_units, memory_order_acquire);
-    if (available == 0)
-        return TG_SOLD_OUT;
-    if (available < quantity)
-        return TG_INSUFFICIENT_STOCK;
-    return TG_ACCEPTED;
+    return eng_item_gate_stock(item, quantity);
 }
 
 struct tg_stock eng_item_stock(const struct eng_item *item)
@@ -152,8 +180,8 @@ struct tg_stock eng_item_stock(const struct eng_item *item)
     }
 }
 
-void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, int64_t sold,
-                   int64_t restocked)
+static inline void move(struct eng_item *item, int64_t available, int64_t reserved, int64_t sold,
+                        int64_t restocked, int64_t held)
 {
     struct eng_stock *stock = &item->stock;
     struct tg_stock next = {
@@ -166,7 +194,9 @@ void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, i
     int64_t reserved_next =
         atomic_load_explicit(&stock->reserved_units, memory_order_relaxed) + reserved;
     int64_t sold_next = atomic_load_explicit(&stock->sold_units, memory_order_relaxed) + sold;
+    int64_t held_next = atomic_load_explicit(&stock->held_units, memory_order_relaxed) + held;
     tg_assert(available_next >= 0 && reserved_next >= 0 && sold_next >= 0);
+    tg_assert(held_next >= 0 && held_next <= reserved_next + sold_next);
     next.available_units = (uint32_t)available_next;
     next.reserved_units = (uint32_t)reserved_next;
     next.sold_units = (uint32_t)sold_next;
@@ -179,7 +209,30 @@ void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, i
     atomic_store_explicit(&stock->reserved_units, next.reserved_units, memory_order_release);
     atomic_store_explicit(&stock->sold_units, next.sold_units, memory_order_release);
     atomic_store_explicit(&stock->restocked_units, next.restocked_units, memory_order_release);
+    atomic_store_explicit(&stock->held_units, (uint32_t)held_next, memory_order_release);
     atomic_store_explicit(&stock->version, version + 2, memory_order_release);
+}
+
+void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, int64_t sold,
+                   int64_t restocked)
+{
+    move(item, available, reserved, sold, restocked, 0);
+}
+
+/* How many units come to be in a place that they were in before, or not, and are in after. */
+static int64_t came(uint32_t quantity, bool before, bool after)
+{
+    return (int64_t)quantity * (after - before);
+}
+
+void eng_item_transfer(struct eng_item *item, uint8_t before, uint8_t after, uint32_t quantity,
+                       int64_t held)
+{
+    if (before == after && held == 0)
+        return;
+    move(item, came(quantity, before == TG_UNITS_NONE, after == TG_UNITS_NONE),
+         came(quantity, before == TG_UNITS_RESERVED, after == TG_UNITS_RESERVED),
+         came(quantity, before == TG_UNITS_SOLD, after == TG_UNITS_SOLD), 0, held);
 }
 
 /* --- new sales --- */
@@ -213,7 +266,32 @@ static bool price_ok(int64_t minor)
     return minor >= 0 && minor <= TG_PRICE_MINOR_MAX;
 }
 
-static enum tg_field item_def_check(const struct tg_item_def *item)
+/* Sizes rise within the team, prices fall from below the sale price. */
+static bool ladder_ok(const struct tg_item_def *item, uint32_t team_size)
+{
+    if (item->ladder_steps > TG_LADDER_STEPS_MAX)
+        return false;
+    uint32_t size_below = 1;
+    int64_t price_above = item->sale_price_minor;
+    for (uint32_t i = 0; i < item->ladder_steps; i++) {
+        const struct tg_ladder_step *step = &item->ladder[i];
+        if (step->size <= size_below || step->size > team_size)
+            return false;
+        if (step->unit_price_minor < 0 || step->unit_price_minor >= price_above)
+            return false;
+        size_below = step->size;
+        price_above = step->unit_price_minor;
+    }
+    return true;
+}
+
+static bool captain_price_ok(const struct tg_item_def *item, uint32_t team_size)
+{
+    int64_t most = team_size != 0 ? item->sale_price_minor : 0;
+    return item->captain_price_minor >= 0 && item->captain_price_minor <= most;
+}
+
+static enum tg_field item_def_check(const struct tg_item_def *item, uint32_t team_size)
 {
     if (!tg_sku_is_valid((struct tg_bytes){.data = item->sku, .size = item->sku_bytes}))
         return TG_FIELD_ITEM_SKU;
@@ -223,28 +301,100 @@ static enum tg_field item_def_check(const struct tg_item_def *item)
         return TG_FIELD_SALE_PRICE;
     if (item->stock_units > TG_STOCK_UNITS_MAX)
         return TG_FIELD_STOCK;
-    return TG_FIELD_NONE;
+    if (item->stock_policy < TG_POLICY_RESERVE || item->stock_policy > TG_POLICY_ON_PAYMENT)
+        return TG_FIELD_STOCK_POLICY;
+    if (!captain_price_ok(item, team_size))
+        return TG_FIELD_CAPTAIN_PRICE;
+    return ladder_ok(item, team_size) ? TG_FIELD_NONE : TG_FIELD_LADDER;
 }
 
-enum tg_field eng_sale_def_check(const struct tg_sale_def *def)
+static bool is_group_buy(const struct tg_sale_def *def)
+{
+    return def->kind == TG_SALE_GROUP_BUY;
+}
+
+static bool team_rules_are_set(const struct tg_team_rules *team)
+{
+    return team->team_size != 0 || team->team_size_min != 0 || team->at_deadline != 0 ||
+           team->new_buyers_only || team->team_lifetime_s != 0 || team->teams_per_user_max != 0;
+}
+
+static enum tg_field team_rules_check(const struct tg_sale_def *def)
+{
+    const struct tg_team_rules *team = &def->team;
+    if (team_rules_are_set(team) != is_group_buy(def))
+        return TG_FIELD_GROUP_BUY;
+    if (!is_group_buy(def))
+        return TG_FIELD_NONE;
+    if (team->team_size < 2 || team->team_size > TG_TEAM_SIZE_MAX)
+        return TG_FIELD_TEAM_SIZE;
+    if (team->team_lifetime_s < TG_TEAM_LIFETIME_S_MIN ||
+        team->team_lifetime_s > TG_TEAM_LIFETIME_S_MAX)
+        return TG_FIELD_TEAM_LIFETIME;
+    bool completes = team->at_deadline == TG_DEADLINE_AUTO_COMPLETE;
+    if (!completes && team->at_deadline != TG_DEADLINE_FAIL)
+        return TG_FIELD_AT_DEADLINE;
+    bool min_ok = completes ? team->team_size_min >= 1 && team->team_size_min <= team->team_size
+                            : team->team_size_min == 0;
+    return min_ok ? TG_FIELD_NONE : TG_FIELD_TEAM_SIZE_MIN;
+}
+
+static bool shares_ok(const struct tg_sale_def *def)
+{
+    if (def->share_count > TG_CHANNEL_SHARES_MAX)
+        return false;
+    for (uint32_t i = 0; i < def->share_count; i++) {
+        if (def->shares[i].percent < 1 || def->shares[i].percent > 100)
+            return false;
+        for (uint32_t other = 0; other < i; other++)
+            if (def->shares[i].channel == def->shares[other].channel)
+                return false;
+    }
+    return true;
+}
+
+static bool currency_ok(const char currency[TG_CURRENCY_BYTES])
+{
+    for (int i = 0; i < TG_CURRENCY_BYTES; i++)
+        if (currency[i] < 'A' || currency[i] > 'Z')
+            return false;
+    return true;
+}
+
+/* The fields of the sale itself, in the order of the contract. */
+static enum tg_field sale_def_check(const struct tg_sale_def *def)
 {
     if (def->sale_id == 0)
         return TG_FIELD_SALE_ID;
-    if (def->kind != TG_SALE_SECKILL)
+    if (def->kind != TG_SALE_SECKILL && !is_group_buy(def))
         return TG_FIELD_KIND;
     if (!tg_text_is_valid(def->name, def->name_bytes, TG_SALE_NAME_BYTES_MAX))
         return TG_FIELD_NAME;
-    for (int i = 0; i < TG_CURRENCY_BYTES; i++)
-        if (def->currency[i] < 'A' || def->currency[i] > 'Z')
-            return TG_FIELD_CURRENCY;
+    if (!currency_ok(def->currency))
+        return TG_FIELD_CURRENCY;
     if (def->starts_at_ms < 0 || def->starts_at_ms > TG_TIME_MS_MAX)
         return TG_FIELD_STARTS_AT;
     if (def->ends_at_ms <= def->starts_at_ms || def->ends_at_ms > TG_TIME_MS_MAX)
         return TG_FIELD_ENDS_AT;
+    if (def->payment_window_s == 0 || def->payment_window_s > TG_PAYMENT_WINDOW_S_MAX)
+        return TG_FIELD_PAYMENT_WINDOW;
+    if (def->refund_auto_max_minor < 0 || def->refund_auto_max_minor > TG_AMOUNT_MINOR_MAX)
+        return TG_FIELD_REFUND_AUTO_MAX;
+    enum tg_field field = team_rules_check(def);
+    if (field != TG_FIELD_NONE)
+        return field;
+    return shares_ok(def) ? TG_FIELD_NONE : TG_FIELD_CHANNEL_SHARES;
+}
+
+enum tg_field eng_sale_def_check(const struct tg_sale_def *def)
+{
+    enum tg_field field = sale_def_check(def);
+    if (field != TG_FIELD_NONE)
+        return field;
     if (def->item_count == 0 || def->item_count > TG_SALE_ITEMS_MAX)
         return TG_FIELD_ITEMS;
     for (uint32_t i = 0; i < def->item_count; i++) {
-        enum tg_field field = item_def_check(&def->items[i]);
+        field = item_def_check(&def->items[i], def->team.team_size);
         if (field != TG_FIELD_NONE)
             return field;
     }
@@ -266,6 +416,12 @@ static void fill_sale(struct eng_catalog *catalog, const struct tg_sale_def *def
     memcpy(sale->name, def->name, def->name_bytes);
     memcpy(sale->currency, def->currency, TG_CURRENCY_BYTES);
     sale->currency[TG_CURRENCY_BYTES] = '\0';
+    sale->payment_window_ms = (int64_t)def->payment_window_s * 1000;
+    sale->refund_auto_max_minor = def->refund_auto_max_minor;
+    sale->team = def->team;
+    sale->share_count = def->share_count;
+    memcpy(sale->shares, def->shares, sizeof(sale->shares));
+    sale->announced = def->announced;
     sale->state_change_in_flight = false;
     atomic_store_explicit(&sale->state, def->state, memory_order_relaxed);
 }
@@ -274,16 +430,27 @@ static void fill_item(struct eng_catalog *catalog, const struct tg_item_def *def
                       struct eng_sale *sale, const struct tg_stock *stock)
 {
     struct eng_item *item = &catalog->items[def->item];
+    bool group_buy = sale->kind == TG_SALE_GROUP_BUY;
+    uint32_t partition = tg_item_partition(def->item, sale->first_item, group_buy);
     *item = (struct eng_item){
         .sale = sale,
         .sale_price_minor = def->sale_price_minor,
         .list_price_minor = def->list_price_minor,
+        .captain_price_minor =
+            def->captain_price_minor ? def->captain_price_minor : def->sale_price_minor,
         .starts_at_ms = sale->starts_at_ms,
         .ends_at_ms = sale->ends_at_ms,
         .per_user_limit = def->per_user_limit,
         .per_order_max = def->per_order_max,
         .item = def->item,
-        .shard = (uint16_t)(def->item % TG_PARTITIONS % catalog->shards),
+        .shard = (uint16_t)(partition % catalog->shards),
+        .partition = (uint16_t)partition,
+        .stock_policy = def->stock_policy,
+        .is_team_only = group_buy,
+        .has_shares = sale->share_count != 0,
+        .is_counted =
+            def->per_user_limit != 0 || sale->share_count != 0 || sale->team.new_buyers_only,
+        .ladder_steps = def->ladder_steps,
         .sku_bytes = def->sku_bytes,
         .stock = {.available_units = stock->available_units,
                   .reserved_units = stock->reserved_units,
@@ -292,6 +459,7 @@ static void fill_item(struct eng_catalog *catalog, const struct tg_item_def *def
                   .initial_units = stock->initial_units},
     };
     memcpy(item->sku, def->sku, def->sku_bytes);
+    memcpy(item->ladder, def->ladder, sizeof(item->ladder));
 }
 
 enum tg_verdict eng_catalog_prepare(struct eng_catalog *catalog, struct tg_sale_def *def,

@@ -8,14 +8,15 @@
  *   +-- written once, before the item is published -----------------------------+
  *   | sku, prices, limits, window, sale, owning shard                           |
  *   +-- the published stock, a cache line of its own, written by the owner -----+
- *   | version | available | reserved | sold | initial | restocked               |
+ *   | version | available | reserved | sold | restocked | initial | held        |
  *   +---------------------------------------------------------------------------+
  *
  * Always, at every version that is even: initial + restocked == available + reserved + sold.
  *
  * A sale becomes visible only once it is durable, so no order can name a sale that a crash undoes.
  * Item numbers of one sale follow each other; an item belongs to shard
- * (item % TG_PARTITIONS) % shards.
+ * partition % shards, where the partition is tg_item_partition: item % TG_PARTITIONS, or for every
+ * item of a group-buy that of the sale's first.
  *
  * Safety of the indexes: a slot goes from 0 to number + 1 once, with release, after the row is
  * complete; readers load it with acquire. Nothing is ever removed or moved.
@@ -33,7 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An item's stock as published by its owner: a sequence lock over five numbers, of which
+/* An item's stock as published by its owner: a sequence lock over six numbers, of which
  * `available` alone is the gate word that any core may read by itself. */
 struct eng_stock {
     _Atomic uint32_t version; /* odd while the owner is writing */
@@ -41,25 +42,34 @@ struct eng_stock {
     _Atomic uint32_t reserved_units;
     _Atomic uint32_t sold_units;
     _Atomic int64_t restocked_units;
-    uint32_t initial_units; /* written once */
+    uint32_t initial_units;      /* written once */
+    _Atomic uint32_t held_units; /* held for carts that are not decided; engine/cart.h */
 };
 
 struct eng_sale {
-    uint64_t sale_id;
-    uint32_t sale; /* its own number */
+    /* what every order of the sale looks at, on one cache line */
+    alignas(64) uint64_t sale_id;
+    int64_t payment_window_ms;
     int64_t starts_at_ms;
     int64_t ends_at_ms;
+    uint32_t sale;       /* its own number */
     uint32_t first_item; /* its items are first_item .. first_item + item_count - 1 */
     uint32_t item_count;
-    uint8_t kind;
-    uint8_t name_bytes;
-    char name[TG_SALE_NAME_BYTES_MAX];
-    char currency[TG_CURRENCY_BYTES + 1];
+    uint8_t kind;                /* enum tg_sale_kind */
     _Atomic uint8_t state;       /* enum tg_sale_state; written by the catalogue shard */
     bool state_change_in_flight; /* catalogue shard only */
+    uint8_t announced;           /* catalogue shard only: start and end events that were written */
+    struct tg_team_rules team;   /* team_size 0: no group-buy */
+    uint8_t share_count;
+    int64_t refund_auto_max_minor;
+    struct tg_channel_share shares[TG_CHANNEL_SHARES_MAX];
+    char currency[TG_CURRENCY_BYTES + 1];
+    uint8_t name_bytes;
+    char name[TG_SALE_NAME_BYTES_MAX];
 };
 
 struct eng_item {
+    /* what every order of the item looks at, on one cache line */
     alignas(64) struct eng_sale *sale;
     int64_t sale_price_minor;
     int64_t starts_at_ms; /* the sale's, kept here so that the gate touches one line less */
@@ -68,13 +78,25 @@ struct eng_item {
     uint32_t per_order_max;  /* 0: none */
     uint32_t item;           /* its own number */
     uint16_t shard;
+    uint16_t partition;   /* low bits of its orders' ids; names the shard */
+    uint8_t stock_policy; /* enum tg_stock_policy */
+    bool is_team_only;    /* of a group-buy: PlaceOrder is refused */
+    bool has_shares;      /* its sale gives channels shares */
+    bool is_counted;      /* its orders count for something: engine/count.h */
     uint8_t sku_bytes;
     char sku[TG_SKU_BYTES_MAX + 1];
     int64_t list_price_minor;
-    bool adjust_in_flight;     /* owner only */
-    uint32_t orders_in_flight; /* owner only: accepted, not yet durable or refused */
+    int64_t captain_price_minor; /* what a captain pays; never 0 but for free items */
+    uint8_t ladder_steps;
+    struct tg_ladder_step ladder[TG_LADDER_STEPS_MAX];
+    /* written by the owner: a decision writes these lines and no other of the item */
     alignas(64) struct eng_stock stock;
+    uint32_t orders_in_flight; /* owner only: accepted or held, not yet durable or refused */
+    bool adjust_in_flight;     /* owner only */
 };
+
+_Static_assert(offsetof(struct eng_item, sku_bytes) < 64, "the gate looks at one line");
+_Static_assert(offsetof(struct eng_sale, share_count) < 64, "and at one of the sale");
 
 struct eng_catalog {
     struct eng_sale *sales;
@@ -117,12 +139,35 @@ static inline enum tg_sale_state eng_sale_state(const struct eng_sale *sale)
     return (enum tg_sale_state)atomic_load_explicit(&sale->state, memory_order_acquire);
 }
 
-/* The gate: whether an order could be accepted, from published words alone. ACCEPTED means
+/* No order of the sale is accepted any more, and never will be. */
+static inline bool eng_item_is_over(const struct eng_item *item, int64_t now_ms)
+{
+    return now_ms >= item->ends_at_ms || eng_sale_state(item->sale) == TG_SALE_CLOSED;
+}
+
+/* When an order that was accepted at this time has to be paid, if nothing was changed since; 0 for
+ * an item whose orders have no deadline. */
+static inline int64_t eng_item_payment_deadline_ms(const struct eng_item *item,
+                                                   int64_t accepted_at_ms)
+{
+    return item->stock_policy == TG_POLICY_ON_PLACE
+               ? 0
+               : accepted_at_ms + item->sale->payment_window_ms;
+}
+
+/* The gate: whether an order could be accepted, from published words alone. ACCEPTED and BUSY mean
  * "ask the owner". Checks, in this order: closed or over, not started, paused, price, per-order
- * maximum (INVALID_ARGUMENT), sold out, too few left. Never says no to what the owner would
- * accept at the same moment. */
+ * maximum (INVALID_ARGUMENT), sold out, too few left. BUSY: too few are left, but units that are
+ * held would make up for it; so says the owner as well. Never says no to what the owner would
+ * accept at the same moment. Whether the item is for teams only is the caller's to ask. */
 enum tg_verdict eng_item_gate(const struct eng_item *item, uint32_t quantity,
                               int64_t unit_price_minor, int64_t now_ms);
+
+/* Parts of the gate, for orders with a price of their own (a captain's, another channel's). The
+ * window: ENDED, NOT_STARTED, PAUSED or ACCEPTED. The stock: SOLD_OUT, INSUFFICIENT_STOCK, BUSY or
+ * ACCEPTED. */
+enum tg_verdict eng_item_gate_window(const struct eng_item *item, int64_t now_ms);
+enum tg_verdict eng_item_gate_stock(const struct eng_item *item, uint32_t quantity);
 
 /* A consistent copy of an item's stock. Retries while the owner writes, which takes it tens of
  * nanoseconds. */
@@ -133,6 +178,11 @@ struct tg_stock eng_item_stock(const struct eng_item *item);
 /* Moves stock by differences and publishes it; the result must hold promise 1. */
 void eng_item_move(struct eng_item *item, int64_t available, int64_t reserved, int64_t sold,
                    int64_t restocked);
+
+/* Moves `quantity` units from where `before` to where `after` says (enum tg_units), and changes the
+ * number of those that are held, as one. */
+void eng_item_transfer(struct eng_item *item, uint8_t before, uint8_t after, uint32_t quantity,
+                       int64_t held);
 
 /* --- the catalogue shard --- */
 

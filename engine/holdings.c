@@ -158,9 +158,11 @@ void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint
     uint32_t segment = eng_directory_segment(&holdings->directory, hash);
     struct eng_holding *slots = segment_slots(holdings, segment);
     uint32_t at = locate(slots, hash, user_id, item);
-    tg_assert(slots[at].units >= units);
-    slots[at].units -= units;
-    if (slots[at].units > 0)
+    if (slots[at].units > units) {
+        slots[at].units -= units;
+        return;
+    }
+    if (slots[at].units == 0)
         return;
     empty_slot(holdings, segment, at);
     holdings->count--;

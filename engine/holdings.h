@@ -1,9 +1,10 @@
-/* How many units of an item each user holds: what per-user limits are counted on.
+/* How many units of an item each user holds: what per-user limits are counted on. Channels and
+ * sales are counted here as well, under numbers that are no item's: enum eng_held.
  *
  * A table of (user, item) -> units in segments that split as they fill (engine/directory.h). Inside
  * a segment: linear probing, and removal shifts the cluster back (Knuth, TAOCP vol. 3, 6.4,
- * algorithm R). Owned by one shard; no other thread looks. Only items with a limit have entries.
- * Full is an answer.
+ * algorithm R). Owned by one shard; no other thread looks. Only what is
+ * counted has entries. Full is an answer.
  */
 #ifndef TG_ENGINE_HOLDINGS_H
 #define TG_ENGINE_HOLDINGS_H
@@ -48,7 +49,7 @@ void eng_holdings_prefetch(const struct eng_holdings *holdings, uint64_t user_id
 bool eng_holdings_add(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
                       uint32_t units);
 
-/* Takes back units that were added. */
+/* Takes back units that were added, or what the sweep has left of them. */
 void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
                            uint32_t units);
 

@@ -38,9 +38,9 @@
 /* One remembered order; one cache line. The request id is atomic because other shards read it. */
 struct eng_order {
     alignas(64) _Atomic uint64_t request_id[2];
-    uint64_t order_id; /* 0 while in flight */
-    uint64_t user_id;
-    uint64_t fingerprint; /* of price, channel and external id */
+    uint64_t order_id;    /* 0 while in flight */
+    uint64_t fingerprint; /* of what the body says beside item and quantity: eng_body */
+    int64_t unit_price_minor;
     int64_t accepted_at_ms;
     uint32_t item;
     uint32_t quantity;   /* 0: the slot is free, and `item` is the next free slot */

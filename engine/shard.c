@@ -1,7 +1,9 @@
 #include "engine/shard.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
+#include "base/mem.h"
+#include "engine/change.h"
+#include "engine/count.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,25 +14,76 @@
 #define SWEEPS_A_ROUND_URGENT 256
 #define SWEEP_SLOTS_MIN       512
 
+/* --- memory --- */
+
+/* An order and its team can be locked for one change, and an order longer than its change lives,
+ * while other shards are asked for units. */
+#define LOCKS_MAX (2 * TG_CHANGES_MAX)
+
+static enum tg_error create_pools(struct eng_shard *shard, struct tg_fault *fault)
+{
+    shard->changes = tg_mem_map(TG_CHANGES_MAX * sizeof(*shard->changes));
+    shard->teams = tg_mem_map(TG_CHANGES_MAX * sizeof(*shard->teams));
+    if (shard->changes && shard->teams)
+        return TG_ERR_OK;
+    return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u changes", TG_CHANGES_MAX);
+}
+
+/* The catalogue shard's wheel holds the start and the end of every sale besides: room for those to
+ * come is promised from the beginning, so that no sale finds the wheel full of orders. */
+static enum tg_error create_wheel(struct eng_shard *shard, const struct eng_config *config,
+                                  struct tg_fault *fault)
+{
+    if (shard->shard == 0)
+        shard->timers_promised = 2 * config->sales_max;
+    return eng_wheel_create(&shard->wheel, config->timers_max + shard->timers_promised,
+                            config->now_ms, fault);
+}
+
+static enum tg_error create_shard(struct eng_shard *shard, const struct eng_config *config,
+                                  struct tg_fault *fault)
+{
+    enum tg_error error =
+        eng_requests_create(&shard->requests, config->orders_max, config->hash_seed, fault);
+    if (error == TG_ERR_OK)
+        error =
+            eng_holdings_create(&shard->holdings, config->holdings_max, config->hash_seed, fault);
+    if (error == TG_ERR_OK)
+        error = eng_locks_create(&shard->locks, LOCKS_MAX, fault);
+    if (error == TG_ERR_OK)
+        error = create_wheel(shard, config, fault);
+    return error == TG_ERR_OK ? create_pools(shard, fault) : error;
+}
+
+static void destroy_shard(struct eng_shard *shard)
+{
+    eng_requests_destroy(&shard->requests);
+    eng_holdings_destroy(&shard->holdings);
+    eng_locks_destroy(&shard->locks);
+    eng_wheel_destroy(shard->wheel);
+    tg_mem_unmap(shard->changes, TG_CHANGES_MAX * sizeof(*shard->changes));
+    tg_mem_unmap(shard->teams, TG_CHANGES_MAX * sizeof(*shard->teams));
+}
+
 enum tg_error eng_engine_create(const struct eng_config *config, struct eng_engine *engine,
                                 struct tg_fault *fault)
 {
     *engine = (struct eng_engine){.config = *config};
     size_t shards_bytes = config->shards * sizeof(*engine->shards);
     engine->shards = aligned_alloc(alignof(struct eng_shard), shards_bytes);
-    if (!engine->shards)
-        return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u shards", config->shards);
-    memset(engine->shards, 0, shards_bytes);
-    enum tg_error error = eng_catalog_create(&engine->catalog, config->sales_max, config->items_max,
-                                             config->shards, config->hash_seed, fault);
+    engine->groups = calloc(1, sizeof(*engine->groups));
+    if (engine->shards)
+        memset(engine->shards, 0, shards_bytes);
+    enum tg_error error = TG_ERR_OK;
+    if (!engine->shards || !engine->groups)
+        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u shards", config->shards);
+    if (error == TG_ERR_OK)
+        error = eng_catalog_create(&engine->catalog, config->sales_max, config->items_max,
+                                   config->shards, config->hash_seed, fault);
     for (uint32_t i = 0; i < config->shards && error == TG_ERR_OK; i++) {
-        struct eng_shard *shard = &engine->shards[i];
-        shard->engine = engine;
-        shard->shard = i;
-        error = eng_requests_create(&shard->requests, config->orders_max, config->hash_seed, fault);
-        if (error == TG_ERR_OK)
-            error = eng_holdings_create(&shard->holdings, config->holdings_max, config->hash_seed,
-                                        fault);
+        engine->shards[i].engine = engine;
+        engine->shards[i].shard = i;
+        error = create_shard(&engine->shards[i], config, fault);
     }
     if (error != TG_ERR_OK)
         eng_engine_destroy(engine);
@@ -39,51 +92,49 @@ enum tg_error eng_engine_create(const struct eng_config *config, struct eng_engi
 
 void eng_engine_destroy(struct eng_engine *engine)
 {
-    for (uint32_t i = 0; engine->shards && i < engine->config.shards; i++) {
-        eng_requests_destroy(&engine->shards[i].requests);
-        eng_holdings_destroy(&engine->shards[i].holdings);
-    }
+    for (uint32_t i = 0; engine->shards && i < engine->config.shards; i++)
+        destroy_shard(&engine->shards[i]);
     eng_catalog_destroy(&engine->catalog);
+    free(engine->groups);
+    engine->groups = NULL;
     free(engine->shards);
     engine->shards = NULL;
 }
 
-/* --- request ids --- */
+/* --- sales --- */
 
-/* What the body says beyond user, item and quantity, which the slot holds by themselves. */
-static uint64_t fingerprint(uint64_t seed, int64_t unit_price_minor, uint32_t channel,
-                            const void *external_id, size_t external_bytes)
+/* The room was promised when the wheel was made. */
+static void set_sale_timer(struct eng_engine *engine, enum eng_timer_kind kind, int64_t due_ms,
+                           uint32_t sale, bool announced)
 {
-    uint64_t tail = external_bytes ? tg_hash(external_id, external_bytes, seed) : seed;
-    return tg_hash_words((uint64_t)unit_price_minor ^ ((uint64_t)channel << 48), tail, seed);
+    struct eng_shard *shard = &engine->shards[0];
+    if (announced)
+        eng_timers_return(shard, 1);
+    else
+        eng_timer_set(shard, due_ms, eng_timer_id(kind, sale));
 }
 
-/* The shard other than `shard` that knows the id, or NULL. One table look-up for each. */
-static const struct eng_shard *known_elsewhere(const struct eng_engine *engine, uint32_t shard,
-                                               const struct eng_request_key *key)
+static void set_sale_timers(struct eng_engine *engine, const struct tg_sale_def *def)
 {
-    for (uint32_t i = 0; i < engine->config.shards; i++)
-        if (i != shard && eng_requests_find(&engine->shards[i].requests, key) != ENG_SLOT_NONE)
-            return &engine->shards[i];
-    return NULL;
+    set_sale_timer(engine, ENG_TIMER_SALE_START, def->starts_at_ms, def->sale,
+                   def->announced & TG_ANNOUNCED_START);
+    set_sale_timer(engine, ENG_TIMER_SALE_END, def->ends_at_ms, def->sale,
+                   def->announced & TG_ANNOUNCED_END);
 }
 
-static void decide_known(const struct eng_shard *shard, const struct eng_item *item,
-                         const struct tg_order *order, uint32_t slot, struct eng_decision *decision)
+void eng_engine_publish_sale(struct eng_engine *engine, const struct tg_sale_def *def)
 {
-    const struct eng_order *known = &shard->requests.orders[slot];
-    bool same = known->user_id == order->user_id && known->item == item->item &&
-                known->quantity == order->quantity &&
-                known->fingerprint == fingerprint(shard->engine->config.hash_seed,
-                                                  order->unit_price_minor, order->channel,
-                                                  order->external_id, order->external_bytes);
-    *decision = (struct eng_decision){
-        .verdict = same ? TG_ACCEPTED : TG_REQUEST_ID_CONFLICT,
-        .replayed = same,
-        .in_flight = known->order_id == 0,
-        .slot = slot,
-        .generation = known->generation,
-    };
+    eng_catalog_publish(&engine->catalog, def);
+    set_sale_timers(engine, def);
+}
+
+enum tg_error eng_engine_restore_sale(struct eng_engine *engine, const struct tg_sale_def *def,
+                                      const struct tg_stock *stocks, struct tg_fault *fault)
+{
+    enum tg_error error = eng_catalog_restore(&engine->catalog, def, stocks, fault);
+    if (error == TG_ERR_OK)
+        set_sale_timers(engine, def);
+    return error;
 }
 
 /* --- the gate --- */
@@ -96,15 +147,24 @@ static void refuse(struct eng_decision *decision, enum tg_verdict verdict)
     };
 }
 
+/* Of a PlaceOrder: the way into a group-buy is a team. */
+static enum tg_verdict gate(const struct eng_item *item, const struct tg_order *order,
+                            int64_t now_ms)
+{
+    if (item->is_team_only)
+        return TG_TEAM_REQUIRED;
+    return eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
+}
+
 bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *item,
                       const struct tg_order *order, int64_t now_ms, struct eng_decision *decision)
 {
-    enum tg_verdict verdict = eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
-    if (verdict == TG_ACCEPTED)
+    enum tg_verdict verdict = gate(item, order, now_ms);
+    if (verdict == TG_ACCEPTED || verdict == TG_BUSY)
         return false;
     /* A retry of an accepted order gets its first answer, however sold out the item is by now. */
     struct eng_request_key key = eng_request_key(order->request_id, engine->config.hash_seed);
-    if (known_elsewhere(engine, engine->config.shards, &key))
+    if (eng_request_elsewhere(engine, engine->config.shards, &key))
         return false;
     refuse(decision, verdict);
     return true;
@@ -112,16 +172,9 @@ bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *it
 
 /* --- placing an order --- */
 
-static void fill_slot(struct eng_shard *shard, struct eng_order *slot, const struct eng_item *item,
-                      const struct tg_order *order, int64_t now_ms)
+static struct eng_buyer buyer_of(const struct tg_order *order)
 {
-    slot->order_id = 0;
-    slot->user_id = order->user_id;
-    slot->fingerprint = fingerprint(shard->engine->config.hash_seed, order->unit_price_minor,
-                                    order->channel, order->external_id, order->external_bytes);
-    slot->accepted_at_ms = now_ms;
-    slot->item = item->item;
-    slot->quantity = order->quantity;
+    return (struct eng_buyer){.user_id = order->user_id, .channel = order->channel};
 }
 
 static void fill_record(struct tg_record *record, const struct eng_item *item,
@@ -129,12 +182,13 @@ static void fill_record(struct tg_record *record, const struct eng_item *item,
 {
     record->kind = TG_RECORD_ORDER;
     record->outcome = 0;
-    record->channel = order->channel;
+    record->more = 0;
     record->item = item->item;
     record->order_id = 0;
     record->at_ms = now_ms;
     memcpy(record->order.request_id, order->request_id, TG_REQUEST_ID_BYTES);
     record->order.user_id = order->user_id;
+    record->order.channel = order->channel;
     record->order.unit_price_minor = order->unit_price_minor;
     record->order.quantity = order->quantity;
     record->order.slot = slot;
@@ -147,11 +201,10 @@ static void fill_record(struct tg_record *record, const struct eng_item *item,
 static enum tg_verdict check(const struct eng_shard *shard, const struct eng_item *item,
                              const struct tg_order *order, int64_t now_ms)
 {
-    enum tg_verdict verdict = eng_item_gate(item, order->quantity, order->unit_price_minor, now_ms);
-    if (verdict != TG_ACCEPTED || item->per_user_limit == 0)
+    enum tg_verdict verdict = gate(item, order, now_ms);
+    if (verdict != TG_ACCEPTED || !item->is_counted)
         return verdict;
-    uint64_t held = eng_holdings_units(&shard->holdings, order->user_id, item->item);
-    return held + order->quantity > item->per_user_limit ? TG_LIMIT_REACHED : TG_ACCEPTED;
+    return eng_count_check(shard, item, buyer_of(order), order->quantity);
 }
 
 void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *item,
@@ -165,69 +218,90 @@ void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *it
         eng_holdings_prefetch(&shard->holdings, order->user_id, item->item);
 }
 
+/* An order of this item sets a payment timer. */
+static uint32_t timers_of(const struct eng_item *item)
+{
+    return item->stock_policy != TG_POLICY_ON_PLACE;
+}
+
+/* Binds the id and counts the order; false with `decision` refused, and nothing left behind. */
+static bool take_place(struct eng_shard *shard, const struct eng_item *item,
+                       const struct tg_order *order, const struct eng_request_key *key,
+                       int64_t now_ms, struct eng_decision *decision)
+{
+    if (!eng_timers_promise(shard, timers_of(item))) {
+        refuse(decision, TG_BUSY);
+        return false;
+    }
+    struct eng_body body = eng_body_of(shard, item, order);
+    uint32_t slot = eng_request_bind(shard, key, &body, now_ms, decision);
+    if (slot == ENG_SLOT_NONE)
+        goto err_after_promise;
+    if (item->is_counted && !eng_count_add(shard, item, buyer_of(order), order->quantity)) {
+        refuse(decision, TG_BUSY);
+        goto err_after_bind;
+    }
+    return true;
+
+err_after_bind:
+    eng_request_settle(shard, slot, 0);
+err_after_promise:
+    eng_timers_return(shard, timers_of(item));
+    return false;
+}
+
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision)
 {
     tg_assert(item->shard == shard->shard);
-    struct eng_engine *engine = shard->engine;
-    struct eng_request_key key = eng_request_key(order->request_id, engine->config.hash_seed);
+    struct eng_request_key key =
+        eng_request_key(order->request_id, shard->engine->config.hash_seed);
 
-    uint32_t slot = eng_requests_find(&shard->requests, &key);
-    if (slot != ENG_SLOT_NONE) {
-        decide_known(shard, item, order, slot, decision);
+    if (eng_requests_find(&shard->requests, &key) != ENG_SLOT_NONE) {
+        struct eng_body body = eng_body_of(shard, item, order);
+        eng_request_known(shard, &key, &body, decision);
         return;
     }
     enum tg_verdict verdict = check(shard, item, order, now_ms);
     if (verdict != TG_ACCEPTED) {
-        bool conflict = known_elsewhere(engine, shard->shard, &key) != NULL;
+        bool conflict = eng_request_elsewhere(shard->engine, shard->shard, &key);
         refuse(decision, conflict ? TG_REQUEST_ID_CONFLICT : verdict);
         return;
     }
-    if (!record || (slot = eng_requests_insert(&shard->requests, &key)) == ENG_SLOT_NONE) {
+    if (!record) {
         refuse(decision, TG_BUSY);
         return;
     }
-    /* The id is visible from here on. If another shard shows it too, one of the two may have been
-     * accepted: this one steps back, and the caller, who sent two bodies under one id, hears so. */
-    fill_slot(shard, &shard->requests.orders[slot], item, order, now_ms);
-    if (known_elsewhere(engine, shard->shard, &key)) {
-        eng_requests_remove(&shard->requests, slot);
-        refuse(decision, TG_REQUEST_ID_CONFLICT);
+    if (!take_place(shard, item, order, &key, now_ms, decision))
         return;
-    }
-    if (item->per_user_limit != 0 &&
-        !eng_holdings_add(&shard->holdings, order->user_id, item->item, order->quantity)) {
-        eng_requests_remove(&shard->requests, slot);
-        refuse(decision, TG_BUSY);
-        return;
-    }
-    eng_item_move(item, -(int64_t)order->quantity, order->quantity, 0, 0);
+    eng_item_transfer(item, TG_UNITS_NONE, (uint8_t)tg_policy_units(item->stock_policy),
+                      order->quantity, 0);
     item->orders_in_flight++;
-    fill_record(record, item, order, now_ms, slot);
-    *decision = (struct eng_decision){
-        .verdict = TG_ACCEPTED,
-        .slot = slot,
-        .generation = shard->requests.orders[slot].generation,
-    };
+    fill_record(record, item, order, now_ms, decision->slot);
 }
 
 void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *record)
 {
-    struct eng_order *order = &shard->requests.orders[record->order.slot];
-    tg_assert(order->order_id == 0 && order->quantity == record->order.quantity);
-    order->order_id = record->order_id;
-    shard->engine->catalog.items[record->item].orders_in_flight--;
+    struct eng_item *item = &shard->engine->catalog.items[record->item];
+    eng_request_settle(shard, record->order.slot, record->order_id);
+    item->orders_in_flight--;
+    int64_t deadline_ms = eng_item_payment_deadline_ms(item, record->at_ms);
+    if (deadline_ms != 0)
+        eng_timer_set(shard, deadline_ms, eng_timer_id(ENG_TIMER_ORDER, record->order_id));
 }
 
 void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *record)
 {
     struct eng_item *item = &shard->engine->catalog.items[record->item];
+    struct eng_buyer buyer = {.user_id = record->order.user_id, .channel = record->order.channel};
     uint32_t quantity = record->order.quantity;
-    eng_item_move(item, quantity, -(int64_t)quantity, 0, 0);
+    eng_item_transfer(item, (uint8_t)tg_policy_units(item->stock_policy), TG_UNITS_NONE, quantity,
+                      0);
     item->orders_in_flight--;
-    if (item->per_user_limit != 0)
-        eng_holdings_subtract(&shard->holdings, record->order.user_id, record->item, quantity);
-    eng_requests_remove(&shard->requests, record->order.slot);
+    if (item->is_counted)
+        eng_count_subtract(shard, item, buyer, quantity);
+    eng_request_settle(shard, record->order.slot, 0);
+    eng_timers_return(shard, timers_of(item));
 }
 
 struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot, uint32_t generation)
@@ -239,27 +313,62 @@ struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot, 
     return (struct tg_answer){
         .verdict = TG_ACCEPTED,
         .order_id = order->order_id,
-        .unit_price_minor = shard->engine->catalog.items[order->item].sale_price_minor,
+        .unit_price_minor = order->unit_price_minor,
         .accepted_at_ms = order->accepted_at_ms,
     };
 }
 
-enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
-                                       int64_t now_ms, struct tg_fault *fault)
-{
-    tg_assert(row->item < engine->catalog.item_count);
-    struct eng_item *item = &engine->catalog.items[row->item];
-    struct eng_shard *shard = &engine->shards[item->shard];
-    bool over = now_ms >= item->ends_at_ms || eng_sale_state(item->sale) == TG_SALE_CLOSED;
-    if (item->per_user_limit != 0 && !over &&
-        !eng_holdings_add(&shard->holdings, row->user_id, row->item, row->quantity))
-        return tg_fault_set(fault, TG_ERR_FULL,
-                            "more than %u users hold limited items: raise engine.holdings_max",
-                            shard->holdings.count_max);
-    if (row->accepted_at_ms < now_ms - engine->config.request_ttl_ms)
-        return TG_ERR_OK;
+/* --- restoring an order --- */
 
+static enum tg_error restore_count(struct eng_engine *engine, const struct tg_order_row *row,
+                                   const struct tg_line *line, struct tg_fault *fault)
+{
+    const struct eng_item *item = &engine->catalog.items[line->item];
+    struct eng_shard *shard = &engine->shards[item->shard];
+    struct eng_buyer buyer = {.user_id = row->user_id, .channel = row->channel};
+    if (!item->is_counted || eng_count_add(shard, item, buyer, line->quantity))
+        return TG_ERR_OK;
+    return tg_fault_set(fault, TG_ERR_FULL,
+                        "more than %u users hold limited items: raise engine.holdings_max",
+                        shard->holdings.count_max);
+}
+
+static enum tg_error restore_counts(struct eng_engine *engine, const struct tg_order_row *row,
+                                    struct tg_fault *fault)
+{
+    struct tg_line line = {.item = row->item, .quantity = row->quantity};
+    enum tg_error error = TG_ERR_OK;
+    if (row->line_count == 0)
+        return restore_count(engine, row, &line, fault);
+    for (uint32_t i = 0; i < row->line_count && error == TG_ERR_OK; i++)
+        error = restore_count(engine, row, &row->lines[i], fault);
+    return error;
+}
+
+static enum tg_error restore_timer(struct eng_shard *shard, const struct eng_item *item,
+                                   const struct tg_order_row *row, const struct tg_life *life,
+                                   struct tg_fault *fault)
+{
+    int64_t deadline_ms = eng_item_payment_deadline_ms(item, row->accepted_at_ms);
+    if (life)
+        deadline_ms = life->state == TG_ORDER_RESERVED ? life->payment_deadline_ms : 0;
+    if (deadline_ms == 0)
+        return TG_ERR_OK;
+    if (!eng_timers_promise(shard, 1))
+        return tg_fault_set(fault, TG_ERR_FULL,
+                            "more than %u orders wait for payment in one shard: raise "
+                            "engine.timers_max",
+                            shard->engine->config.timers_max);
+    eng_timer_set(shard, deadline_ms, eng_timer_id(ENG_TIMER_ORDER, row->order_id));
+    return TG_ERR_OK;
+}
+
+static enum tg_error restore_request(struct eng_shard *shard, const struct tg_order_row *row,
+                                     struct tg_fault *fault)
+{
+    const struct eng_engine *engine = shard->engine;
     struct eng_request_key key = eng_request_key(row->request_id, engine->config.hash_seed);
+    struct eng_body body = eng_body_of_row(engine, row);
     /* Two orders may own one id when the time to live was shorter once: the younger one counts. */
     uint32_t slot = eng_requests_find(&shard->requests, &key);
     if (slot == ENG_SLOT_NONE)
@@ -271,13 +380,30 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
                             shard->requests.orders_max);
     struct eng_order *order = &shard->requests.orders[slot];
     order->order_id = row->order_id;
-    order->user_id = row->user_id;
-    order->fingerprint = fingerprint(engine->config.hash_seed, row->unit_price_minor, row->channel,
-                                     row->external_id, row->external_bytes);
+    order->fingerprint = body.fingerprint;
+    order->unit_price_minor = body.unit_price_minor;
     order->accepted_at_ms = row->accepted_at_ms;
-    order->item = row->item;
-    order->quantity = row->quantity;
+    order->item = body.item;
+    order->quantity = body.quantity;
     return TG_ERR_OK;
+}
+
+enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
+                                       const struct tg_life *life, int64_t now_ms,
+                                       struct tg_fault *fault)
+{
+    tg_assert(row->item < engine->catalog.item_count);
+    const struct eng_item *item = &engine->catalog.items[row->item];
+    struct eng_shard *shard = &engine->shards[item->shard];
+    enum tg_error error = TG_ERR_OK;
+    bool stands = !life || eng_state_stands(life->state);
+    if (stands && !eng_item_is_over(item, now_ms))
+        error = restore_counts(engine, row, fault);
+    if (error == TG_ERR_OK)
+        error = restore_timer(shard, item, row, life, fault);
+    if (error == TG_ERR_OK && row->accepted_at_ms >= now_ms - engine->config.request_ttl_ms)
+        error = restore_request(shard, row, fault);
+    return error;
 }
 
 /* --- an operator's adjustment --- */
@@ -287,6 +413,7 @@ static void fill_adjust_record(struct tg_record *record, const struct eng_item *
 {
     record->kind = TG_RECORD_ADJUST;
     record->outcome = 0;
+    record->more = 0;
     record->item = item->item;
     record->order_id = 0;
     record->at_ms = now_ms;
@@ -350,12 +477,23 @@ struct sweep {
     int64_t now_ms;
 };
 
-static bool item_is_over(void *context, uint32_t number)
+/* Nobody counts on this any more. What is counted for a sale is asked by those who open and join
+ * teams alone. A limit is asked by late payments as well, and one in flight may yet be undone. */
+static bool is_over(void *context, uint32_t key)
 {
     const struct sweep *sweep = context;
-    const struct eng_item *item = &sweep->engine->catalog.items[number];
-    return item->orders_in_flight == 0 &&
-           (sweep->now_ms >= item->ends_at_ms || eng_sale_state(item->sale) == TG_SALE_CLOSED);
+    const struct eng_catalog *catalog = &sweep->engine->catalog;
+    uint32_t number = key & ENG_HELD_NUMBER;
+    switch ((enum eng_held)(key & ~ENG_HELD_NUMBER)) {
+    case ENG_HELD_UNITS:
+    case ENG_HELD_CHANNEL:
+        return catalog->items[number].orders_in_flight == 0 &&
+               eng_item_is_over(&catalog->items[number], sweep->now_ms);
+    case ENG_HELD_TEAMS:
+    case ENG_HELD_ORDERS:
+        return eng_item_is_over(&catalog->items[catalog->sales[number].first_item], sweep->now_ms);
+    }
+    return false;
 }
 
 static uint32_t sweep_slots(uint32_t slots, uint32_t count, uint32_t count_max)
@@ -373,6 +511,6 @@ uint32_t eng_shard_sweep(struct eng_shard *shard, int64_t now_ms)
     return eng_requests_sweep(
                requests, now_ms - shard->engine->config.request_ttl_ms,
                sweep_slots(requests->high_water, requests->count, requests->orders_max)) +
-           eng_holdings_sweep(holdings, item_is_over, &sweep,
+           eng_holdings_sweep(holdings, is_over, &sweep,
                               sweep_slots(holding_slots, holdings->count, holdings->count_max));
 }

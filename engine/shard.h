@@ -25,8 +25,11 @@
 #include "base/order.h"
 #include "base/record.h"
 #include "engine/catalog.h"
+#include "engine/groups.h"
 #include "engine/holdings.h"
+#include "engine/locks.h"
 #include "engine/requests.h"
+#include "engine/wheel.h"
 
 struct eng_config {
     uint32_t shards;        /* 1 .. TG_SHARDS_MAX */
@@ -34,8 +37,55 @@ struct eng_config {
     uint32_t items_max;     /* items of all sales */
     uint32_t orders_max;    /* accepted orders remembered for retries, per shard */
     uint32_t holdings_max;  /* (user, item) pairs counted for limits, per shard */
+    uint32_t timers_max;    /* payment deadlines and teams that wait, per shard */
     int64_t request_ttl_ms; /* how long an accepted request id is remembered */
+    int64_t now_ms;         /* where the wheels of timers begin to turn */
     uint64_t hash_seed;     /* secret, so that strangers cannot choose colliding keys */
+};
+
+enum eng_load {
+    ENG_LOADED,
+    ENG_ABSENT,
+    ENG_UNREADABLE,
+};
+
+/* Where a shard gets durable rows from; of the shard's thread. What it gives is at least as new as
+ * the last completion that the shard has settled. */
+struct eng_loader {
+    void *context;
+    /* The order; `life` is as eng_life_initial makes it when none is stored. */
+    enum eng_load (*order)(void *context, uint64_t order_id, struct tg_order_row *row,
+                           struct tg_life *life, bool *has_life);
+    enum eng_load (*team)(void *context, uint64_t team_id, struct tg_team *team);
+    /* The order known by an eng_ingest_id. */
+    enum eng_load (*ingested)(void *context, const uint8_t request_id[TG_REQUEST_ID_BYTES],
+                              uint64_t *order_id);
+};
+
+/* What is counted in eng_holdings under a number that is no item: the two upper bits say what. */
+enum eng_held {
+    ENG_HELD_UNITS = 0u << 30,   /* (user, item): units that stand, of items with a limit */
+    ENG_HELD_CHANNEL = 1u << 30, /* (channel, item): units that stand, in sales with shares */
+    ENG_HELD_TEAMS = 2u << 30,   /* (user, sale): open teams that the user opened */
+    ENG_HELD_ORDERS = 3u << 30,  /* (user, sale): orders that stand, where only new may join */
+};
+
+/* The number of the item or of the sale in such a key. */
+#define ENG_HELD_NUMBER ((1u << 30) - 1)
+
+/* Units of several items that are taken together, or were: engine/cart.h. */
+struct eng_take {
+    uint64_t user_id;
+    uint16_t channel;
+    uint8_t line_count;
+    uint8_t units_before; /* enum tg_units */
+    uint8_t units_after;
+    bool stands_before;
+    bool stands_after;
+    bool gated;   /* deciding: window, price and per-order maximum count as well */
+    bool held;    /* settling: the lines were held by eng_take_hold */
+    bool durable; /* settling: or refused */
+    struct tg_line lines[TG_ORDER_LINES_MAX];
 };
 
 struct eng_engine;
@@ -45,12 +95,25 @@ struct eng_shard {
     uint32_t shard; /* its own number */
     struct eng_requests requests;
     struct eng_holdings holdings;
+    struct eng_locks locks; /* orders and teams with a change in flight */
+    struct eng_wheel *wheel;
+    uint32_t timers_promised;  /* room kept: by orders in flight, and on shard 0 by sales to come */
+    struct eng_loader loader;  /* set by the owner before the first change */
+    struct tg_change *changes; /* TG_CHANGES_MAX of them */
+    uint32_t change_free;      /* number + 1 of the first free one */
+    uint32_t change_high_water;
+    uint32_t changes_used;
+    struct tg_team *teams; /* TG_CHANGES_MAX teams on their way, likewise */
+    uint32_t team_free;
+    uint32_t team_high_water;
+    uint32_t teams_used;
 };
 
 /* What every shard shares. */
 struct eng_engine {
     struct eng_config config;
     struct eng_catalog catalog;
+    struct eng_groups *groups;
     struct eng_shard *shards; /* config.shards of them */
 };
 
@@ -59,10 +122,20 @@ enum tg_error eng_engine_create(const struct eng_config *config, struct eng_engi
                                 struct tg_fault *fault);
 void eng_engine_destroy(struct eng_engine *engine);
 
-/* Puts back a durable order at start-up, in the order of ids; its stock came with its sale. Orders
- * older than the time to live are not remembered. TG_ERR_FULL names the limit to raise. */
+/* eng_catalog_publish and eng_catalog_restore with the timers of the sale's start and end, but for
+ * those that were announced. Of the catalogue shard, whose wheel has room for those of all sales.
+ */
+void eng_engine_publish_sale(struct eng_engine *engine, const struct tg_sale_def *def);
+enum tg_error eng_engine_restore_sale(struct eng_engine *engine, const struct tg_sale_def *def,
+                                      const struct tg_stock *stocks, struct tg_fault *fault);
+
+/* Puts back a durable order at start-up, in the order of ids; its stock came with its sale. `life`
+ * is NULL for an order that was not changed. Remembers its request id (unless it is older than the
+ * time to live), counts it when it stands and its sale is not over, and sets its payment timer.
+ * TG_ERR_FULL names the limit to raise. */
 enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
-                                       int64_t now_ms, struct tg_fault *fault);
+                                       const struct tg_life *life, int64_t now_ms,
+                                       struct tg_fault *fault);
 
 /* What became of an order. */
 struct eng_decision {
@@ -76,9 +149,9 @@ struct eng_decision {
 
 /* --- any thread --- */
 
-/* Refuses what can be refused from published words alone, without asking the owner. Returns true
- * with `decision` filled when the answer is final: refused, and no shard knows the request id.
- * False: the owner of the item must decide (or, for a retry, answer). */
+/* Refuses a PlaceOrder that can be refused from published words alone, without asking the owner.
+ * Returns true with `decision` filled when the answer is final: refused, and no shard knows the
+ * request id. False: the owner of the item must decide (or, for a retry, answer). */
 bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *item,
                       const struct tg_order *order, int64_t now_ms, struct eng_decision *decision);
 
@@ -89,19 +162,20 @@ bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *it
 void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *item,
                         const struct tg_order *order);
 
-/* Decides one order for an item of this shard. `record` is where an accepted order is written;
- * NULL means that the journal is full, and what would be accepted is BUSY. */
+/* Decides one order for an item of this shard; TEAM_REQUIRED for items of a group-buy. `record` is
+ * where an accepted order is written; NULL means that the journal is full, and what would be
+ * accepted is BUSY. So it is without room for the order's timer. */
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision);
 
-/* The order's record is durable: remembers its id. */
+/* The order's record is durable: remembers its id, sets its payment timer. */
 void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *record);
 
 /* The order's record was refused by the storage: gives everything back. */
 void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *record);
 
-/* The answer to an accepted order, from its slot: ACCEPTED, or STORAGE_FULL when it has been given
- * back since (the generation is another). */
+/* The answer to an accepted order of any kind, from its slot: ACCEPTED with the price as the order
+ * has it, or STORAGE_FULL when it has been given back since (the generation is another). */
 struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot,
                                   uint32_t generation);
 

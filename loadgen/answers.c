@@ -128,33 +128,16 @@ static void check_retry(struct lg_worker *worker, const struct lg_entry *entry,
     }
 }
 
+/* Refusals that an order in order can meet. */
 static bool is_refusal(uint8_t verdict)
 {
-    switch ((enum tg_verdict)verdict) {
-    case TG_SOLD_OUT:
-    case TG_INSUFFICIENT_STOCK:
-    case TG_LIMIT_REACHED:
-    case TG_NOT_STARTED:
-    case TG_ENDED:
-    case TG_PAUSED:
-    case TG_STORAGE_FULL:
-        return true;
-    case TG_ACCEPTED:
-    case TG_BUSY:
-    case TG_UNKNOWN_SALE:
-    case TG_UNKNOWN_ITEM:
-    case TG_PRICE_CHANGED:
-    case TG_INVALID_ARGUMENT:
-    case TG_REQUEST_ID_CONFLICT:
-    case TG_UNSPECIFIED:
-    case TG_OK:
-    case TG_UNKNOWN_ORDER:
-    case TG_SALE_EXISTS:
-    case TG_STOCK_CHANGED:
-    case TG_VERDICT_COUNT:
-        return false;
-    }
-    return false; /* of a newer server */
+    static const bool refusals[TG_VERDICT_COUNT] = {
+        [TG_SOLD_OUT] = true,      [TG_INSUFFICIENT_STOCK] = true,
+        [TG_LIMIT_REACHED] = true, [TG_NOT_STARTED] = true,
+        [TG_ENDED] = true,         [TG_PAUSED] = true,
+        [TG_STORAGE_FULL] = true,
+    };
+    return verdict < TG_VERDICT_COUNT && refusals[verdict];
 }
 
 static void check_accept(struct lg_worker *worker, const struct lg_entry *entry,

@@ -146,50 +146,122 @@ static enum tg_error create_with_id(struct tgc_client *client,
                         tg_verdict_name(verdict), message);
 }
 
-enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
-                                     const struct lg_item *items, struct tg_fault *fault)
+int64_t lg_control_captain_price(const struct lg_item *item, const struct lg_sale_rules *rules)
 {
-    uint32_t count = settings->item_count;
+    return rules->team_size ? item->price_minor - item->price_minor / 4 : item->price_minor;
+}
+
+/* The items as the wire wants them; one block for all. */
+struct wire_items {
+    Tidegate__V1__SaleItem *items;
+    Tidegate__V1__SaleItem **pointers;
+    Tidegate__V1__LadderStep *steps;
+    Tidegate__V1__LadderStep **step_pointers;
+    char (*skus)[TG_SKU_BYTES_MAX + 1];
+};
+
+static bool wire_items_alloc(struct wire_items *wire, uint32_t count)
+{
+    wire->items = calloc(count, sizeof(*wire->items));
+    wire->pointers = calloc(count, sizeof(*wire->pointers));
+    wire->steps = calloc(count, sizeof(*wire->steps));
+    wire->step_pointers = calloc(count, sizeof(*wire->step_pointers));
+    wire->skus = calloc(count, sizeof(*wire->skus));
+    return wire->items && wire->pointers && wire->steps && wire->step_pointers && wire->skus;
+}
+
+static void wire_items_free(struct wire_items *wire)
+{
+    free(wire->items);
+    free(wire->pointers);
+    free(wire->steps);
+    free(wire->step_pointers);
+    free(wire->skus);
+}
+
+static void wire_item_fill(struct wire_items *wire, uint32_t i, const struct lg_item *from,
+                           const struct lg_sale_rules *rules)
+{
+    Tidegate__V1__SaleItem *item = &wire->items[i];
+    tidegate__v1__sale_item__init(item);
+    memcpy(wire->skus[i], from->sku, from->sku_bytes);
+    item->sku = wire->skus[i];
+    item->list_price_minor = from->price_minor * 2;
+    item->sale_price_minor = from->price_minor;
+    item->stock_units = from->stock_units;
+    item->per_user_limit = from->per_user_limit;
+    wire->pointers[i] = item;
+    if (!rules->team_size)
+        return;
+    tidegate__v1__ladder_step__init(&wire->steps[i]);
+    wire->steps[i].size = rules->team_size;
+    wire->steps[i].unit_price_minor = from->price_minor - from->price_minor / 5;
+    wire->step_pointers[i] = &wire->steps[i];
+    item->captain_price_minor = lg_control_captain_price(from, rules);
+    item->n_ladder = 1;
+    item->ladder = &wire->step_pointers[i];
+}
+
+static enum tg_error create_in_window(struct tgc_client *client, struct wire_items *wire,
+                                      struct lg_plan_settings *settings,
+                                      const struct lg_sale_rules *rules, struct tg_fault *fault)
+{
+    int64_t now_ms = 0;
+    enum tg_error error = server_time(client, &now_ms, fault);
+    if (error)
+        return error;
+    Tidegate__V1__Sale sale = TIDEGATE__V1__SALE__INIT;
+    Tidegate__V1__GroupBuyRules team = TIDEGATE__V1__GROUP_BUY_RULES__INIT;
+    Tidegate__V1__ChannelShare shares[3];
+    Tidegate__V1__ChannelShare *share_pointers[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        tidegate__v1__channel_share__init(&shares[i]);
+        shares[i].channel = i + 1;
+        shares[i].percent = 50;
+        share_pointers[i] = &shares[i];
+    }
+    team.team_size = rules->team_size;
+    team.team_lifetime_s = rules->team_lifetime_s;
+    sale.kind = (Tidegate__V1__SaleKind)(rules->team_size ? TG_SALE_GROUP_BUY : TG_SALE_SECKILL);
+    sale.group_buy = rules->team_size ? &team : NULL;
+    sale.n_channel_shares = rules->shares ? 3 : 0;
+    sale.channel_shares = share_pointers;
+    sale.payment_window_s = rules->payment_window_s;
+    sale.currency = (char *)(uintptr_t) "CNY";
+    sale.starts_at_ms = now_ms - SALE_LEAD_MS;
+    sale.ends_at_ms = now_ms + SALE_OPEN_MS;
+    Tidegate__V1__CreateSaleRequest body = TIDEGATE__V1__CREATE_SALE_REQUEST__INIT;
+    body.sale = &sale;
+    body.n_items = settings->item_count;
+    body.items = wire->pointers;
+    return create_with_id(client, &body, settings, fault);
+}
+
+enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_settings *settings,
+                                        const struct lg_item *items,
+                                        const struct lg_sale_rules *rules, struct tg_fault *fault)
+{
     struct tgc_options options = {.server = server};
     struct tgc_client *client;
     enum tg_error error = tgc_open(&options, &client, fault);
     if (error)
         return error;
-    Tidegate__V1__SaleItem *all = calloc(count, sizeof(*all));
-    Tidegate__V1__SaleItem **pointers = calloc(count, sizeof(*pointers));
-    char(*skus)[TG_SKU_BYTES_MAX + 1] = calloc(count, sizeof(*skus));
-    int64_t now_ms = 0;
-    if (!all || !pointers || !skus)
-        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u items", count);
-    else
-        error = server_time(client, &now_ms, fault);
-    for (uint32_t i = 0; !error && i < count; i++) {
-        tidegate__v1__sale_item__init(&all[i]);
-        memcpy(skus[i], items[i].sku, items[i].sku_bytes);
-        all[i].sku = skus[i];
-        all[i].list_price_minor = items[i].price_minor * 2;
-        all[i].sale_price_minor = items[i].price_minor;
-        all[i].stock_units = items[i].stock_units;
-        all[i].per_user_limit = items[i].per_user_limit;
-        pointers[i] = &all[i];
-    }
-    if (!error) {
-        Tidegate__V1__Sale sale = TIDEGATE__V1__SALE__INIT;
-        sale.kind = (Tidegate__V1__SaleKind)TG_SALE_SECKILL;
-        sale.currency = (char *)(uintptr_t) "CNY";
-        sale.starts_at_ms = now_ms - SALE_LEAD_MS;
-        sale.ends_at_ms = now_ms + SALE_OPEN_MS;
-        Tidegate__V1__CreateSaleRequest body = TIDEGATE__V1__CREATE_SALE_REQUEST__INIT;
-        body.sale = &sale;
-        body.n_items = count;
-        body.items = pointers;
-        error = create_with_id(client, &body, settings, fault);
-    }
-    free(all);
-    free(pointers);
-    free(skus);
+    struct wire_items wire = {0};
+    if (!wire_items_alloc(&wire, settings->item_count))
+        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u items", settings->item_count);
+    for (uint32_t i = 0; !error && i < settings->item_count; i++)
+        wire_item_fill(&wire, i, &items[i], rules);
+    if (!error)
+        error = create_in_window(client, &wire, settings, rules, fault);
+    wire_items_free(&wire);
     tgc_close(client);
     return error;
+}
+
+enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
+                                     const struct lg_item *items, struct tg_fault *fault)
+{
+    return lg_control_create_sale_of(server, settings, items, &(struct lg_sale_rules){0}, fault);
 }
 
 /* --- a sale that exists ------------------------------------------------------------------------

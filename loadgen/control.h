@@ -20,6 +20,22 @@ enum tg_error lg_control_resolve(const char *server, struct sockaddr_storage *ad
 enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
                                      const struct lg_item *items, struct tg_fault *fault);
 
+/* Rules of a sale beyond its items, for loadgen/story.h. */
+struct lg_sale_rules {
+    uint32_t payment_window_s; /* 0: the server's default */
+    uint32_t team_size;        /* 0: no group-buy */
+    uint32_t team_lifetime_s;
+    bool shares; /* channels 1 to 3 get 50 percent each */
+};
+
+/* The same with rules. A group-buy gets a captain price and a ladder. */
+enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_settings *settings,
+                                        const struct lg_item *items,
+                                        const struct lg_sale_rules *rules, struct tg_fault *fault);
+
+/* What a captain pays for a unit under these rules. Pure. */
+int64_t lg_control_captain_price(const struct lg_item *item, const struct lg_sale_rules *rules);
+
 /* Reads the items of a sale that exists, in the order of its creation; malloc'ed, the caller's. */
 enum tg_error lg_control_load_sale(const char *server, uint64_t sale_id, struct lg_item **items,
                                    uint32_t *count, struct tg_fault *fault);

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "loadgen/help.h"
 #include "loadgen/plan.h"
+#include "loadgen/story.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -30,6 +31,11 @@ static const struct scenario scenarios[] = {
     {"durable", TG_STOCK_UNITS_MAX, 200000, 1, 1000000, 0, 0.01, 0},
     {"sold-out", 0, 200000, 1, 1, 0, 0, 0},
     {"many-skus", 1000000, 200000, 10000, 1000, ZIPF_EXPONENT, 0.01, 0},
+    /* told in stories: loadgen/story.h */
+    {"lifecycle", 20000, 200000, 20, 0, 0, 0, 0},
+    {"groupbuy", 20000, 200000, 20, 0, 0, 0, 0},
+    {"cart", 2000, 200000, 50, 0, 0, 0, 0},
+    {"ingest", 20000, 200000, 20, 0, 0, 0, 0},
 };
 
 enum option_id {
@@ -381,7 +387,8 @@ static enum lg_parsed first_pass(struct lg_options *o, int argc, char **argv,
         case OPT_SCENARIO:
             if (!find_scenario(o, optarg))
                 return usage(fault,
-                             "--scenario must be seckill, durable, sold-out or many-skus, not ",
+                             "--scenario must be seckill, durable, sold-out, many-skus, "
+                             "lifecycle, groupbuy, cart or ingest, not ",
                              optarg);
             break;
         case ':':
@@ -403,6 +410,11 @@ static const char *check_together(struct lg_options *o)
         return "--threads must not be above --connections";
     if ((uint64_t)o->connections * o->pipeline * o->batch > LG_IN_FLIGHT_MAX)
         return "--connections x --pipeline x --batch must not be above 67108864";
+    if (lg_story_kind_of(o->scenario) &&
+        (o->sale_id || o->batch != 1 || o->threads != 1 || o->audit_log || o->warmup_ns))
+        return "--sale, --batch, --threads, --audit-log and --warmup do not go with a scenario "
+               "that "
+               "is told in stories";
     if (o->greedy_users > o->users)
         o->greedy_users = o->users;
     if (o->duration_ns == 0)

@@ -166,6 +166,12 @@ static void text_broken(const struct lg_result *r, FILE *out)
         {r->total.retries_wrong, "retries not answered like the first time"},
         {r->total.wrong_answers, "wrong accepted answers"},
         {r->unknown_outcomes, "orders without an answer"},
+        {r->world.money_broken, "orders whose money does not add up"},
+        {r->world.team_broken, "teams with members in a state that cannot be"},
+        {r->world.history_broken, "orders whose events lead to another state"},
+        {r->feed.missing, "gaps in the outbox"},
+        {r->feed.impossible, "events that their order's state does not allow"},
+        {r->feed.regressions, "offsets that went back"},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         if (lines[i].count)
@@ -174,6 +180,16 @@ static void text_broken(const struct lg_result *r, FILE *out)
         fprintf(out, "               - %s\n", f->examples[i]);
     if (r->complaint[0])
         fprintf(out, "               - %s\n", r->complaint);
+}
+
+static void text_stories(const struct lg_result *r, FILE *out)
+{
+    const struct lg_world_findings *w = &r->world;
+    fprintf(out, "               %s teams, %s events, each once; books right at %s looks\n",
+            grouped(w->teams), grouped(r->feed.events), grouped(w->samples));
+    fprintf(out, "  %-12s in %s = kept %s + refund due %s + refunded %s (minor units)\n", "money",
+            grouped((uint64_t)w->money_in), grouped((uint64_t)w->money_kept),
+            grouped((uint64_t)w->money_due), grouped((uint64_t)w->money_refunded));
 }
 
 static void text_audit(const struct lg_result *r, bool ok, FILE *out)
@@ -189,6 +205,8 @@ static void text_audit(const struct lg_result *r, bool ok, FILE *out)
         if (f->unlogged)
             fprintf(out, ", %s whose answers did not reach the log", grouped(f->unlogged));
         fputc('\n', out);
+        if (r->told)
+            text_stories(r, out);
         return;
     } else {
         fputs("  AUDIT        FAILED. Throughput and latency of this run mean nothing.\n", out);
@@ -264,6 +282,26 @@ static json_t *json_settings(const struct lg_result *r)
     return object;
 }
 
+/* What the scenarios that are told in stories add. */
+static void json_story_audit(json_t *object, const struct lg_world_findings *world,
+                             const struct lg_feed_findings *feed)
+{
+    set_count(object, "teams_read", world->teams);
+    set_count(object, "samples", world->samples);
+    set_count(object, "money_broken", world->money_broken);
+    set_count(object, "teams_broken", world->team_broken);
+    set_count(object, "histories_broken", world->history_broken);
+    set(object, "money_in_minor", json_integer(world->money_in));
+    set(object, "money_kept_minor", json_integer(world->money_kept));
+    set(object, "money_refund_due_minor", json_integer(world->money_due));
+    set(object, "money_refunded_minor", json_integer(world->money_refunded));
+    set_count(object, "events_read", feed->events);
+    set_count(object, "events_repeated", feed->repeated);
+    set_count(object, "events_missing", feed->missing);
+    set_count(object, "events_impossible", feed->impossible);
+    set_count(object, "offset_regressions", feed->regressions);
+}
+
 static json_t *json_audit(const struct lg_result *r)
 {
     const struct lg_findings *f = &r->findings;
@@ -286,6 +324,8 @@ static json_t *json_audit(const struct lg_result *r)
     set_count(object, "foreign_orders", f->foreign);
     set_count(object, "unlogged_orders", f->unlogged);
     set(object, "seconds", json_real(r->audit_s));
+    if (r->told)
+        json_story_audit(object, &r->world, &r->feed);
     for (uint32_t i = 0; i < f->example_count; i++)
         json_array_append_new(examples, json_string(f->examples[i]));
     if (r->complaint[0])

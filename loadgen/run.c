@@ -44,10 +44,16 @@ static void catch_interrupts(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+static bool stories_ok(const struct lg_result *result)
+{
+    return !result->told || (lg_world_ok(&result->world) && lg_feed_ok(&result->feed));
+}
+
 bool lg_result_ok(const struct lg_result *result)
 {
-    return result->audited && lg_findings_ok(&result->findings) && !result->total.retries_wrong &&
-           !result->total.wrong_answers && !result->unknown_outcomes;
+    return result->audited && lg_findings_ok(&result->findings) && stories_ok(result) &&
+           !result->total.retries_wrong && !result->total.wrong_answers &&
+           !result->unknown_outcomes;
 }
 
 /* --- before ------------------------------------------------------------------------------------
@@ -344,10 +350,11 @@ static void check_thresholds(struct lg_result *r)
     check_threshold(r, "p99.9", p999 / 1e3, (double)o->max_p999_ns / 1e3, false, " us");
 }
 
-static enum lg_status judge(struct lg_result *r)
+enum lg_status lg_result_judge(struct lg_result *r)
 {
-    if (r->audited &&
-        (!lg_findings_ok(&r->findings) || r->total.retries_wrong || r->total.wrong_answers))
+    bool promises = lg_findings_ok(&r->findings) && stories_ok(r) && !r->total.retries_wrong &&
+                    !r->total.wrong_answers;
+    if (r->audited && !promises)
         return LG_BROKEN;
     if (r->fault.error || !r->audited || r->unknown_outcomes)
         return LG_FAILED;
@@ -411,7 +418,7 @@ enum lg_status lg_run(const struct lg_options *options, struct lg_result *result
             audit_run(&run);
         release(&run);
     }
-    return judge(result);
+    return lg_result_judge(result);
 }
 
 /* --- audit of a log ----------------------------------------------------------------------------
@@ -461,5 +468,5 @@ enum lg_status lg_run_audit(const struct lg_options *options, struct lg_result *
     audit(result, &plan, &auditor, content.accepts, content.accept_count, content.complete,
           &result->fault);
     lg_plan_fini(&plan);
-    return judge(result);
+    return lg_result_judge(result);
 }

@@ -5,8 +5,10 @@
 #define LG_RUN_H
 
 #include "loadgen/audit.h"
+#include "loadgen/feed.h"
 #include "loadgen/options.h"
 #include "loadgen/worker.h"
+#include "loadgen/world.h"
 
 /* The exit status of the program. */
 enum lg_status {
@@ -35,6 +37,9 @@ struct lg_result {
     int64_t cpu_ns;       /* of all generator threads */
     double busiest_share; /* of one core, by the busiest of them */
     struct lg_findings findings;
+    bool told; /* in stories (loadgen/tale.h): these two hold as well */
+    struct lg_world_findings world;
+    struct lg_feed_findings feed;
     double audit_s;
     char complaint[256];   /* the first wrong answer in words, "" for none */
     struct tg_fault fault; /* why it could not be done; TG_ERR_OK for none */
@@ -46,6 +51,9 @@ struct lg_result {
 enum lg_status lg_run(const struct lg_options *options, struct lg_result *result);
 /* Audits the run that wrote options->audit. */
 enum lg_status lg_run_audit(const struct lg_options *options, struct lg_result *result);
+
+/* The exit status that the result deserves. Checks the thresholds. */
+enum lg_status lg_result_judge(struct lg_result *result);
 
 /* The audit, and what the workers saw: every promise held. */
 bool lg_result_ok(const struct lg_result *result);

@@ -3,6 +3,8 @@
 #include "loadgen/options.h"
 #include "loadgen/report.h"
 #include "loadgen/run.h"
+#include "loadgen/story.h"
+#include "loadgen/tale.h"
 
 #include <string.h>
 
@@ -20,8 +22,9 @@ int main(int argc, char **argv)
     case LG_PARSED_RUN:
         break;
     }
-    enum lg_status status =
-        options.audit ? lg_run_audit(&options, &result) : lg_run(&options, &result);
+    enum lg_status status = options.audit                        ? lg_run_audit(&options, &result)
+                            : lg_story_kind_of(options.scenario) ? lg_tale_run(&options, &result)
+                                                                 : lg_run(&options, &result);
     if (!options.quiet && (result.ran || result.audited))
         /* JSON on standard output is for a program: people read on the other stream. */
         lg_report_text(&result, status,

@@ -29,6 +29,16 @@ struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name)
     return listens && conn->generation == name >> 32 ? conn : NULL;
 }
 
+bool net_conn_is_open(const struct net_conn *conn)
+{
+    return conn->state == NET_CONN_OPEN;
+}
+
+bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn)
+{
+    return conn->output_bytes <= loop->options.output_bytes_max / 2;
+}
+
 /* --- opening and closing --- */
 
 /* Too many connections: one answer, without waiting for the socket to take it. */
@@ -99,6 +109,7 @@ void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->state == NET_CONN_CLOSING || conn->state == NET_CONN_FREE)
         return;
+    loop->stats.ended += conn->state == NET_CONN_OPEN;
     conn->state = NET_CONN_CLOSING;
     /* Ends whatever the kernel still holds of the socket. */
     shutdown(conn->fd, SHUT_RDWR);
@@ -110,6 +121,7 @@ void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->state != NET_CONN_OPEN)
         return;
+    loop->stats.ended++;
     conn->state = NET_CONN_FINISHING;
     net_conn_update(loop, conn);
 }

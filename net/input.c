@@ -40,8 +40,8 @@ static void refuse_frame(struct net_loop *loop, struct net_conn *conn, enum tg_f
     settle(loop); /* the frames before it are answered first */
     if (frame == TG_FRAME_TOO_LARGE)
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_FRAME_TOO_LARGE,
-                      "the frame is above 65536 bytes, or above 1048576 for PlaceOrders and "
-                      "CreateSale: send it in parts");
+                      "the frame is above 65536 bytes, or above 1048576 for PlaceOrders, "
+                      "IngestOrders and CreateSale: send it in parts");
     else
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_FRAME,
                       "a frame must begin with its length as a varint of one to five bytes, "

@@ -63,6 +63,7 @@ struct net_stats {
     uint64_t accepted; /* connections */
     uint64_t refused;  /* connections over the limit */
     uint64_t closed;
+    uint64_t ended; /* connections that send no more: finishing or closed */
     uint64_t frames;
     uint64_t bad_frames;
     uint64_t timeouts;  /* connections closed for slowness or idleness */
@@ -109,6 +110,13 @@ struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name);
 void net_conn_begin(struct net_conn *conn, uint32_t count);
 /* ... and now are. */
 void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count);
+
+/* It may still send requests: neither its peer nor we have ended it. */
+bool net_conn_is_open(const struct net_conn *conn);
+
+/* Its unsent output is well below its bound: it reads what it is sent. For whoever sends without
+ * being asked. */
+bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn);
 
 /* This connection has cost enough for one turn: what else it sent waits for the next. Call it after
  * a request that takes long. */

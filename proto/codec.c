@@ -33,6 +33,8 @@ enum {
     ORDER_UNIT_PRICE = 6,
     ORDER_CHANNEL = 7,
     ORDER_EXTERNAL_ID = 8,
+    ORDER_LINES = 9,
+    ORDER_LANE = 10,
 
     ANSWER_VERDICT = 1,
     ANSWER_ORDER_ID = 2,
@@ -42,6 +44,7 @@ enum {
     ANSWER_RETRY_AFTER = 6,
     ANSWER_FIELD = 7,
     ANSWER_MESSAGE = 8,
+    ANSWER_LINE_REFUSALS = 9,
 
     ORDERS_ORDERS = 1,
 
@@ -58,6 +61,7 @@ enum {
  * word store may scribble up to seven bytes behind what it means to write. */
 #define VARINT_FIELD_MAX      11
 #define UINT32_FIELD_MAX      6
+#define UINT8_FIELD_MAX       3
 #define SHORT_LENGTH_MAX      2
 #define SCRATCH_BYTES         7
 #define BYTES_FIELD_MAX(size) (1 + SHORT_LENGTH_MAX + (size))
@@ -65,7 +69,7 @@ enum {
 #define ORDER_BODY_MAX                                                                             \
     (BYTES_FIELD_MAX(TG_REQUEST_ID_BYTES) + VARINT_FIELD_MAX + BYTES_FIELD_MAX(TG_SKU_BYTES_MAX) + \
      VARINT_FIELD_MAX + UINT32_FIELD_MAX + VARINT_FIELD_MAX + UINT32_FIELD_MAX +                   \
-     BYTES_FIELD_MAX(TG_EXTERNAL_BYTES_MAX))
+     BYTES_FIELD_MAX(TG_EXTERNAL_BYTES_MAX) + UINT8_FIELD_MAX)
 #define ANSWER_TEXT_MAX 108 /* field and message together */
 #define ANSWER_BODY_MAX                                                                            \
     (UINT32_FIELD_MAX + VARINT_FIELD_MAX + 2 + VARINT_FIELD_MAX + VARINT_FIELD_MAX +               \
@@ -388,14 +392,17 @@ static bool begins_like(const uint8_t *at, const uint8_t *end, const uint8_t *wa
     return memcmp(at, want, have_bytes < want_bytes ? have_bytes : want_bytes) == 0;
 }
 
+/* The tag of a kind whose number is 16 or above, as it stands on the wire. */
+#define TWO_BYTE_TAG(kind) (uint8_t)(TAG(kind, WIRE_BYTES) | 0x80), TAG(kind, WIRE_BYTES) >> 7
+
 /* Whether the first bytes of a large body already show that its kind may not be large. */
 static bool large_kind_is_wrong(const uint8_t *at, const uint8_t *end)
 {
     static const uint8_t place_orders[] = {
         TAG(TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS, WIRE_BYTES)};
-    static const uint8_t create_sale[] = {
-        (uint8_t)(TAG(TIDEGATE__V1__REQUEST__KIND_CREATE_SALE, WIRE_BYTES) | 0x80),
-        TAG(TIDEGATE__V1__REQUEST__KIND_CREATE_SALE, WIRE_BYTES) >> 7};
+    static const uint8_t create_sale[] = {TWO_BYTE_TAG(TIDEGATE__V1__REQUEST__KIND_CREATE_SALE)};
+    static const uint8_t ingest_orders[] = {
+        TWO_BYTE_TAG(TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS)};
 
     if (at < end && *at == TAG(ENVELOPE_CORRELATION_ID, WIRE_VARINT)) {
         struct varint correlation = varint_bytewise(at + 1, end);
@@ -405,7 +412,8 @@ static bool large_kind_is_wrong(const uint8_t *at, const uint8_t *end)
         at = correlation.at;
     }
     return !begins_like(at, end, place_orders, sizeof place_orders) &&
-           !begins_like(at, end, create_sale, sizeof create_sale);
+           !begins_like(at, end, create_sale, sizeof create_sale) &&
+           !begins_like(at, end, ingest_orders, sizeof ingest_orders);
 }
 
 /* The frame at bytes.data, when its length may be at most TG_FRAME_BATCH_BYTES_MAX, and above
@@ -460,7 +468,7 @@ size_t tg_frame_prefix(uint8_t *out, uint32_t body_bytes)
 
 #define KIND_BIT(kind) (1ull << (kind))
 
-/* Places 2 to 7 and 16 to 22 are the same in both messages; a Response can also be an error. */
+/* Every kind has the same place in both messages; a Response can also be an error. */
 #define KINDS_OF_REQUEST                                                                           \
     (KIND_BIT(TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER) |                                           \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS) |                                          \
@@ -474,7 +482,19 @@ size_t tg_frame_prefix(uint8_t *out, uint32_t body_bytes)
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_PAUSE_SALE) |                                            \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_RESUME_SALE) |                                           \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_CLOSE_SALE) |                                            \
-     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_ADJUST_STOCK))
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_ADJUST_STOCK) |                                          \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER) |                                          \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS) |                                         \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_OPEN_TEAM) |                                             \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_JOIN_TEAM) |                                             \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_GET_TEAM) |                                              \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_LIST_TEAMS) |                                            \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS) |                                        \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS) |                                      \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS) |                                            \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP) |                                          \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_LIST_GROUPS) |                                           \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_DELETE_GROUP))
 #define KINDS_OF_RESPONSE (KINDS_OF_REQUEST | KIND_BIT(TIDEGATE__V1__RESPONSE__KIND_ERROR))
 
 /* One field of an envelope, whatever it is. */
@@ -571,9 +591,21 @@ struct order_fields {
     uint64_t quantity;
     uint64_t unit_price_minor;
     uint64_t channel;
+    uint64_t lane;
 };
 
-#define FIELDS_OF_ORDER 0x1feull /* 1 to 8 */
+#define FIELDS_OF_ORDER 0x7feull /* 1 to 10 */
+
+/* A lane that is set has the same number here and on the wire. */
+_Static_assert(TG_LANE_FLASH == (int)TIDEGATE__V1__LANE__LANE_UNSPECIFIED &&
+                   TG_LANE_VIP == (int)TIDEGATE__V1__LANE__LANE_VIP &&
+                   TG_LANE_PREPAID == (int)TIDEGATE__V1__LANE__LANE_PREPAID,
+               "see put_order and lane_of");
+
+static inline uint8_t lane_of(uint64_t wire)
+{
+    return wire < TIDEGATE__V1__LANE__LANE_FLASH ? (uint8_t)wire : TG_LANE_FLASH;
+}
 
 /* All eight bytes lie in 0x21..0x7e. Sums cannot carry into the next byte unless a high bit is
  * set, and then the answer is no already. */
@@ -633,7 +665,10 @@ order_first_wrong(const struct order_fields *fields)
     if (fields->channel > TG_CHANNEL_MAX) {
         return TG_FIELD_CHANNEL;
     }
-    return fields->external_id.size > TG_EXTERNAL_BYTES_MAX ? TG_FIELD_EXTERNAL_ID : TG_FIELD_NONE;
+    if (fields->external_id.size > TG_EXTERNAL_BYTES_MAX) {
+        return TG_FIELD_EXTERNAL_ID;
+    }
+    return fields->lane > TIDEGATE__V1__LANE__LANE_FLASH ? TG_FIELD_LANE : TG_FIELD_NONE;
 }
 
 /* Moves what is in range into `order`; what is not stays zero. */
@@ -658,20 +693,16 @@ order_check(const struct order_fields *fields, struct tg_order *order, enum tg_f
     order->channel = fields->channel <= TG_CHANNEL_MAX ? (uint16_t)fields->channel : 0;
     order->sku_bytes = sku_fits ? (uint8_t)fields->sku.size : 0;
     order->external_bytes = external_fits ? (uint8_t)fields->external_id.size : 0;
+    order->lane = lane_of(fields->lane);
 
     *field = order_first_wrong(fields);
     return *field == TG_FIELD_NONE ? TG_DECODE_OK : TG_DECODE_INVALID;
 }
 
-/* One field of an order, whatever it is. */
-static const uint8_t *order_field(const uint8_t *at, const uint8_t *end,
+/* The value of one field of an order, whatever it is. */
+static const uint8_t *order_field(const uint8_t *at, const uint8_t *end, uint64_t tag,
                                   struct order_fields *fields)
 {
-    uint64_t tag;
-    at = read_tag(at, end, &tag);
-    if (at == NULL) {
-        return NULL;
-    }
     switch (tag) {
     case TAG(ORDER_REQUEST_ID, WIRE_BYTES):
         return read_bytes(at, end, &fields->request_id);
@@ -689,6 +720,8 @@ static const uint8_t *order_field(const uint8_t *at, const uint8_t *end,
         return read_varint(at, end, &fields->channel);
     case TAG(ORDER_EXTERNAL_ID, WIRE_BYTES):
         return read_bytes(at, end, &fields->external_id);
+    case TAG(ORDER_LANE, WIRE_VARINT):
+        return read_varint(at, end, &fields->lane);
     default:
         return skip_unknown(at, end, tag, FIELDS_OF_ORDER);
     }
@@ -703,7 +736,15 @@ order_decode_any(struct tg_bytes message, struct tg_order *order, enum tg_field 
     const uint8_t *at = first(message);
     const uint8_t *end = at + message.size;
     while (at != NULL && at < end) {
-        at = order_field(at, end, &fields);
+        uint64_t tag;
+        at = read_tag(at, end, &tag);
+        if (at == NULL) {
+            break;
+        }
+        if (tag == TAG(ORDER_LINES, WIRE_BYTES)) {
+            return skip_value(at, end, tag) == NULL ? TG_DECODE_MALFORMED : TG_DECODE_CART;
+        }
+        at = order_field(at, end, tag, &fields);
     }
     return at == NULL ? TG_DECODE_MALFORMED : order_check(&fields, order, field);
 }
@@ -722,6 +763,7 @@ enum tg_decode tg_order_decode(struct tg_bytes message, struct tg_order *order,
     at = take_varint(at, end, ORDER_UNIT_PRICE, &fields.unit_price_minor);
     at = take_varint(at, end, ORDER_CHANNEL, &fields.channel);
     at = take_bytes(at, end, ORDER_EXTERNAL_ID, &fields.external_id);
+    at = take_varint(at, end, ORDER_LANE, &fields.lane);
     if (!USUAL(at == end)) {
         return at == NULL ? TG_DECODE_MALFORMED : order_decode_any(message, order, field);
     }
@@ -745,7 +787,8 @@ static inline uint8_t *put_order(uint8_t *at, const struct tg_order *order)
     at = put_varint_field(at, ORDER_QUANTITY, order->quantity);
     at = put_varint_field(at, ORDER_UNIT_PRICE, (uint64_t)order->unit_price_minor);
     at = put_varint_field(at, ORDER_CHANNEL, order->channel);
-    return put_short_bytes(at, ORDER_EXTERNAL_ID, order->external_id, order->external_bytes);
+    at = put_short_bytes(at, ORDER_EXTERNAL_ID, order->external_id, order->external_bytes);
+    return put_varint_field(at, ORDER_LANE, order->lane);
 }
 
 size_t tg_order_frame(uint8_t *out, uint64_t correlation_id, const struct tg_order *order)
@@ -805,7 +848,7 @@ struct answer_fields {
     uint64_t retry_after_ms;
 };
 
-#define FIELDS_OF_ANSWER 0x1feull /* 1 to 8 */
+#define FIELDS_OF_ANSWER 0x3feull /* 1 to 9 */
 
 static inline uint8_t *put_answer(uint8_t *at, const struct tg_answer *answer)
 {
@@ -879,6 +922,7 @@ static const uint8_t *answer_field(const uint8_t *at, const uint8_t *end,
         return read_varint(at, end, &fields->retry_after_ms);
     case TAG(ANSWER_FIELD, WIRE_BYTES):
     case TAG(ANSWER_MESSAGE, WIRE_BYTES):
+    case TAG(ANSWER_LINE_REFUSALS, WIRE_BYTES):
         return skip_value(at, end, tag);
     default:
         return tag >> 3 == ANSWER_REPLAYED ? read_bool(at, end, tag, &fields->replayed)

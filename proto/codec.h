@@ -9,7 +9,9 @@
  *   - a value out of range is reported by field, and seen in all its 64 bits: a quantity of
  *     2^32 + 1 is INVALID, where a general unpack makes it 1;
  *   - a oneof that stands twice in a Request or Response is malformed, neither merged nor replaced;
- *   - the answer's verdict is TG_UNSPECIFIED when this build does not know it.
+ *   - the answer's verdict is TG_UNSPECIFIED when this build does not know it;
+ *   - what stands in the line_refusals of an answer is not looked at;
+ *   - an order with `lines` is not looked at behind the first of them.
  *
  * Pure functions over the caller's memory: any thread, no allocation. Nothing is read beyond the
  * given length, whatever the bytes say. No bytes may be given as {NULL, 0}.
@@ -35,6 +37,7 @@ enum tg_decode {
     TG_DECODE_OK,
     TG_DECODE_MALFORMED, /* no protobuf message */
     TG_DECODE_INVALID,   /* a message, but a field is out of range */
+    TG_DECODE_CART,      /* an order with lines: for protobuf-c, nothing else was checked */
 };
 
 /* --- frames --- */
@@ -50,7 +53,7 @@ enum tg_frame {
  * message, `used` the bytes to skip. PARTIAL: `used` is the size of the whole frame when it is
  * already known, else 0. TOO_LARGE and MALFORMED come as soon as the bytes tell; `used` is 0.
  * `body` is written only with WHOLE; it can be empty.
- * Frames of kinds that carry many things (PlaceOrders, CreateSale) may have
+ * Frames of kinds that carry many things (PlaceOrders, IngestOrders, CreateSale) may have
  * TG_FRAME_BATCH_BYTES_MAX bytes, all others TG_FRAME_BYTES_MAX. The kind is read from the first
  * bytes of the message, so a large frame must begin with correlation_id or kind, as every protobuf
  * encoder writes it; while these bytes are not there yet the frame is PARTIAL. */
@@ -81,9 +84,9 @@ enum tg_decode tg_response_decode(struct tg_bytes message, struct tg_envelope *e
 /* --- orders --- */
 
 /* Reads a PlaceOrderRequest. INVALID stores the first field, by field number, that is wrong:
- * REQUEST_ID, SALE_ID, SKU, QUANTITY, UNIT_PRICE, CHANNEL or EXTERNAL_ID; `order` then holds what
- * was in range, a number or size that was not is 0. OK stores TG_FIELD_NONE. MALFORMED leaves
- * both alone. `order` borrows from `message`. */
+ * REQUEST_ID, SALE_ID, SKU, QUANTITY, UNIT_PRICE, CHANNEL, EXTERNAL_ID or LANE; `order` then holds
+ * what was in range, a number or size that was not is 0. OK stores TG_FIELD_NONE. CART comes as
+ * soon as there are `lines`; it and MALFORMED leave both alone. `order` borrows from `message`. */
 enum tg_decode tg_order_decode(struct tg_bytes message, struct tg_order *order,
                                enum tg_field *field);
 

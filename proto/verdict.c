@@ -40,3 +40,29 @@ const char *tg_field_advice(enum tg_field field)
     }
     return "";
 }
+
+const char *tg_order_state_name(int state)
+{
+    switch (state) {
+#define TG_STATE_NAME(name)                                                                        \
+    case TG_ORDER_##name:                                                                          \
+        return #name;
+        TG_ORDER_STATES(TG_STATE_NAME)
+#undef TG_STATE_NAME
+    default: /* an int from the wire */
+        return "UNSPECIFIED";
+    }
+}
+
+const char *tg_event_type_name(int type)
+{
+    switch (type) {
+#define TG_EVENT_NAME(name)                                                                        \
+    case TG_EVENT_##name:                                                                          \
+        return #name;
+        TG_EVENT_TYPES(TG_EVENT_NAME)
+#undef TG_EVENT_NAME
+    default: /* an int from the wire */
+        return "UNSPECIFIED";
+    }
+}

@@ -161,6 +161,11 @@ enum tg_error srv_config_check(const struct srv_config *config, struct tg_fault 
                             "engine.orders_max and engine.holdings_max must be at least 16 for "
                             "each of the %" PRIu64 " threads",
                             config->threads);
+    if (config->timers_max / config->threads < 1024)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "engine.timers_max must be at least 1024 for each of the %" PRIu64
+                            " threads",
+                            config->threads);
     return TG_ERR_OK;
 }
 

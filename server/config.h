@@ -27,12 +27,21 @@
     X(server, frame_timeout_s, 30, 1, 86400, "a frame must be complete in this time")              \
     X(server, write_timeout_s, 10, 1, 86400, "a reader that does not read is closed")              \
     X(server, drain_timeout_s, 30, 1, 86400, "time to finish after SIGTERM")                       \
+    X(server, lane_backlog, 16384, 1, 65536,                                                       \
+      "records in flight in a shard beyond which orders wait in lanes")                            \
+    X(server, lane_vip_weight, 8, 1, 1000, "orders of a lane that go on in one round")             \
+    X(server, lane_prepaid_weight, 4, 1, 1000, "the same")                                         \
+    X(server, lane_flash_weight, 1, 1, 1000, "the same")                                           \
+    X(events, keep_s, 604800, 1, 315360000, "age at which events may be dropped")                  \
+    X(events, keep_mib, 16384, 1, 67108864, "size of the outbox beyond which the oldest may go")   \
     X(engine, sales_max, 16384, 1, 10000000, "sales, open and closed")                             \
     X(engine, items_max, 1048576, 1, 100000000, "items of all sales")                              \
     X(engine, orders_max, 33554432, 16, 1000000000,                                                \
       "accepted orders remembered for retries, in all shards together")                            \
     X(engine, holdings_max, 33554432, 16, 1000000000,                                              \
       "(user, item) pairs counted for limits, in all shards together")                             \
+    X(engine, timers_max, 67108864, 1024, 1000000000,                                              \
+      "payment deadlines that wait, in all shards together")                                       \
     X(engine, request_ttl_s, 86400, 1, 31536000, "how long an accepted request id is remembered")  \
     X(storage, map_gib, 256, 1, 65536, "largest size of the database file")                        \
     X(storage, map_mib, 0, 0, 1048576, "the same in MiB, for tests; 0: map_gib counts")            \

@@ -5,18 +5,62 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/chunk.h"
-#include "server/control.h"
+#include "server/cart.h"
+#include "server/events.h"
+#include "server/lanes.h"
+#include "server/life.h"
 #include "server/server.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* How long a core sleeps when nothing happens; timeouts and sweeps are that coarse. */
+/* How long a core sleeps at most when nothing happens; timeouts and sweeps are that coarse. */
 #define IDLE_WAIT_NS    (100 * TG_NS_PER_MS)
 #define SWEEP_EVERY_NS  (50 * TG_NS_PER_MS)
 /* Requests of one other core that are decided in one turn, so that no core starves another. */
 #define REQUESTS_A_TURN 1024
+
+/* --- what the shard loads from: the core's snapshot --- */
+
+static enum eng_load loaded(enum tg_error error, const char *what, uint64_t id,
+                            const struct tg_fault *fault)
+{
+    if (error == TG_ERR_OK)
+        return ENG_LOADED;
+    if (error == TG_ERR_NOTFOUND)
+        return ENG_ABSENT;
+    tg_log_error("%s %" PRIu64 " cannot be read: %s", what, id, fault->text);
+    return ENG_UNREADABLE;
+}
+
+static enum eng_load load_order(void *context, uint64_t order_id, struct tg_order_row *row,
+                                struct tg_life *life, bool *has_life)
+{
+    struct srv_core *core = context;
+    struct tg_fault fault;
+    enum tg_error error = sto_read_order(core->reader, order_id, row, life, has_life, &fault);
+    if (error == TG_ERR_OK && !*has_life)
+        eng_life_initial(&core->shard->engine->catalog.items[row->item], row, life);
+    return loaded(error, "order", order_id, &fault);
+}
+
+static enum eng_load load_team(void *context, uint64_t team_id, struct tg_team *team)
+{
+    struct srv_core *core = context;
+    struct tg_fault fault;
+    return loaded(sto_read_team(core->reader, team_id, team, &fault), "team", team_id, &fault);
+}
+
+static enum eng_load load_ingested(void *context, const uint8_t request_id[TG_REQUEST_ID_BYTES],
+                                   uint64_t *order_id)
+{
+    struct srv_core *core = context;
+    struct tg_fault fault;
+    *order_id = 0;
+    return loaded(sto_read_ingested(core->reader, request_id, order_id, &fault), "ingested order",
+                  *order_id, &fault);
+}
 
 enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, uint32_t number,
                             struct tg_fault *fault)
@@ -27,17 +71,20 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     core->pending = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*core->pending));
     core->batches = tg_mem_map(SRV_BATCHES_MAX * sizeof(*core->batches));
     core->scratch = tg_mem_map(SRV_SCRATCH_BYTES);
-    core->rows = tg_mem_map(TG_ORDERS_PAGE_MAX * sizeof(*core->rows));
     void *arena = tg_mem_map(SRV_ARENA_BYTES);
     struct tg_record *records = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*records));
-    if (!core->pending || !core->batches || !core->scratch || !core->rows || !arena || !records)
+    if (!core->pending || !core->batches || !core->scratch || !arena || !records)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for core %u", number);
     tg_arena_init(&core->arena, arena, SRV_ARENA_BYTES);
     tg_journal_init(&core->journal, records);
-    enum tg_error error = tg_waker_init(&core->waker, fault);
-    if (error != TG_ERR_OK)
+    core->shard->loader = (struct eng_loader){
+        .context = core, .order = load_order, .team = load_team, .ingested = load_ingested};
+    enum tg_error error;
+    if ((error = tg_waker_init(&core->waker, fault)) != TG_ERR_OK ||
+        (error = sto_reader_open(server->storage, &core->reader, fault)) != TG_ERR_OK ||
+        (error = srv_lanes_create(core, fault)) != TG_ERR_OK)
         return error;
-    return sto_reader_open(server->storage, &core->reader, fault);
+    return srv_events_create(core, fault);
 }
 
 /* --- rings --- */
@@ -83,6 +130,18 @@ void srv_core_append(struct srv_core *core, const struct srv_address *address,
     core->appended = true;
 }
 
+void srv_core_append_unit(struct srv_core *core, const struct eng_unit *unit,
+                          struct srv_control *control)
+{
+    tg_assert(unit->count > 0 && unit->count <= TG_UNIT_RECORDS_MAX);
+    uint64_t sequence = tg_journal_append_unit(&core->journal, unit->count);
+    for (uint32_t i = 0; i < unit->count; i++)
+        core->pending[(sequence + i) & (TG_JOURNAL_RECORDS - 1)] =
+            (struct srv_pending){.address = {.core = (uint16_t)core->core},
+                                 .control = i + 1 == unit->count ? control : NULL};
+    core->appended = true;
+}
+
 /* --- what a turn does --- */
 
 static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
@@ -111,17 +170,14 @@ static void on_frames_end(void *context)
     srv_orders_decide_staged(context);
 }
 
-/* A control request arrived from the core of its connection; false when its answer has no way
- * back now. */
-static bool control_forwarded(struct srv_core *core, struct srv_control *control)
+/* What another core sent; false when it cannot be taken now. */
+static bool take_request(struct srv_core *core, struct srv_request *request)
 {
-    struct srv_reply *reply = srv_core_reply_slot(core, control->address.core);
-    if (!reply)
-        return false;
-    if (srv_control_decide(core, control)) {
-        *reply = (struct srv_reply){.address = control->address, .control = control};
-        srv_core_push_reply(core, control->address.core);
-    }
+    if (request->hold)
+        return srv_cart_take(core, request->hold);
+    if (!request->control)
+        return srv_orders_forwarded(core, request);
+    srv_control_decide(core, request->control);
     return true;
 }
 
@@ -133,8 +189,7 @@ static bool take_requests(struct srv_core *core)
         struct srv_request *request = NULL;
         for (uint32_t taken = 0; taken < REQUESTS_A_TURN; taken++) {
             request = tg_ring_front(ring);
-            if (!request || !(request->control ? control_forwarded(core, request->control)
-                                               : srv_orders_forwarded(core, request)))
+            if (!request || !take_request(core, request))
                 break;
             tg_ring_pop(ring);
         }
@@ -151,6 +206,8 @@ static void take_replies(struct srv_core *core)
         while ((reply = tg_ring_front(ring))) {
             if (reply->control)
                 srv_control_deliver(core, reply->control);
+            else if (reply->hold)
+                srv_cart_answered(core, reply->hold);
             else
                 srv_orders_deliver(core, &reply->address, &reply->answer);
             tg_ring_pop(ring);
@@ -158,8 +215,8 @@ static void take_replies(struct srv_core *core)
     }
 }
 
-/* Settles one completed order record with the engine; the answer follows from it. */
-static struct tg_answer settle(struct srv_core *core, const struct tg_record *record)
+/* Settles a completed order, or the fence of a retry, with the engine; the answer follows. */
+static struct tg_answer settle_order(struct srv_core *core, const struct tg_record *record)
 {
     if (record->kind == TG_RECORD_FENCE) {
         struct tg_answer answer =
@@ -181,33 +238,64 @@ static struct tg_answer settle(struct srv_core *core, const struct tg_record *re
     };
 }
 
+/* False when the answer has no way back now: the order stays in the journal for the next turn. */
+static bool complete_order(struct srv_core *core, const struct srv_address *address,
+                           const struct tg_record *record)
+{
+    uint32_t to = address->core;
+    if (to == core->core) {
+        struct tg_answer answer = settle_order(core, record);
+        srv_orders_deliver(core, address, &answer);
+        return true;
+    }
+    struct srv_reply *reply = srv_core_reply_slot(core, to);
+    if (!reply)
+        return false;
+    *reply = (struct srv_reply){.address = *address, .answer = settle_order(core, record)};
+    srv_core_push_reply(core, to);
+    return true;
+}
+
+/* Settles a completed record and answers who waits for it. False when the answer has no way back
+ * now: the record is left for the next turn. */
+static bool complete(struct srv_core *core, const struct srv_pending *pending,
+                     const struct tg_record *record)
+{
+    switch ((enum tg_record_kind)record->kind) {
+    case TG_RECORD_ORDER:
+        return complete_order(core, &pending->address, record);
+    case TG_RECORD_FENCE: /* a control request goes on by itself, behind it */
+        return pending->control || complete_order(core, &pending->address, record);
+    case TG_RECORD_CHANGE:
+    case TG_RECORD_TEAM:
+    case TG_RECORD_SALE_EVENT:
+        srv_life_settle_record(core, record, pending->control);
+        break;
+    case TG_RECORD_ADJUST:
+    case TG_RECORD_SALE:
+    case TG_RECORD_SALE_STATE:
+    case TG_RECORD_GROUP:
+        break;
+    }
+    if (pending->control)
+        srv_control_settle(core, pending->control, record);
+    return true;
+}
+
 static void take_completions(struct srv_core *core)
 {
-    uint64_t sequence;
+    /* What is appended meanwhile, such as the next fence of a request that waits on, is for the
+     * next turn, or waiting for another core would keep this one from hearing it. */
+    uint64_t left = tg_journal_in_flight(&core->journal), sequence;
     struct tg_record *record;
-    while ((record = tg_journal_completion(&core->journal, &sequence))) {
-        const struct srv_pending *pending = &core->pending[sequence & (TG_JOURNAL_RECORDS - 1)];
-        uint32_t to = pending->address.core;
-        struct srv_reply *reply = NULL;
-        if (to != core->core && !(reply = srv_core_reply_slot(core, to)))
-            return; /* no way back now: the rest stays in the journal for the next turn */
-
-        struct tg_answer answer = {0};
-        if (pending->control)
-            srv_control_settle(core, pending->control, record);
-        else
-            answer = settle(core, record);
-
-        if (reply) {
-            *reply = (struct srv_reply){
-                .address = pending->address, .control = pending->control, .answer = answer};
-            srv_core_push_reply(core, to);
-        } else if (pending->control) {
-            srv_control_deliver(core, pending->control);
-        } else {
-            srv_orders_deliver(core, &pending->address, &answer);
-        }
+    for (; left > 0 && (record = tg_journal_completion(&core->journal, &sequence)); left--) {
+        struct srv_pending pending = core->pending[sequence & (TG_JOURNAL_RECORDS - 1)];
+        bool is_fence = record->kind == TG_RECORD_FENCE;
+        if (!complete(core, &pending, record))
+            return;
         tg_journal_release(&core->journal);
+        if (is_fence && pending.control)
+            srv_control_decide(core, pending.control);
     }
 }
 
@@ -236,10 +324,17 @@ static void read_clocks(struct srv_core *core)
     core->now_mono_ns = tg_clock_mono_ns();
 }
 
-/* Something arrived from another thread since the last look. */
+/* Something waits for room in a ring; whoever makes room does not wake us. */
+static bool must_send(const struct srv_core *core)
+{
+    return srv_cart_is_busy(core) || srv_control_is_busy(core);
+}
+
+/* Something arrived from another thread since the last look, or was left by the last turn. */
 static bool has_work(struct srv_core *core)
 {
-    if (tg_journal_has_completions(&core->journal))
+    if (tg_journal_has_completions(&core->journal) || srv_lanes_ready(core) ||
+        srv_events_ready(core) || must_send(core))
         return true;
     for (uint32_t sender = 0; sender < core->server->config.threads; sender++)
         if (tg_ring_front(from(core->server->requests, core, sender)) ||
@@ -255,7 +350,7 @@ static void wait(struct srv_core *core, bool busy)
         return;
     }
     tg_waker_doze(&core->waker);
-    net_loop_wait(core->net, has_work(core) ? 0 : IDLE_WAIT_NS);
+    net_loop_wait(core->net, has_work(core) ? 0 : srv_timers_wait_ns(core, IDLE_WAIT_NS));
     tg_waker_rise(&core->waker);
 }
 
@@ -285,7 +380,8 @@ static bool build_net(struct srv_core *core)
 /* Nothing of this core's connections is on its way any more. */
 static bool drained(const struct srv_core *core)
 {
-    return net_loop_drained(core->net) && tg_journal_in_flight(&core->journal) == 0;
+    return net_loop_drained(core->net) && tg_journal_in_flight(&core->journal) == 0 &&
+           srv_lanes_waiting(core) == 0 && core->holding == 0 && !must_send(core);
 }
 
 static void log_figures(const struct srv_core *core)
@@ -316,9 +412,16 @@ void *srv_core_run(void *argument)
         busy = take_requests(core);
         take_replies(core);
         take_completions(core);
+        bool draining = atomic_load_explicit(&core->server->draining, memory_order_acquire);
+        srv_lanes_turn(core);
+        srv_cart_turn(core);
+        srv_control_turn(core);
+        /* A timer that is due while the core drains is due at the next start as well. */
+        busy = (!draining && srv_timers_turn(core)) || busy;
+        srv_events_turn(core);
         sweep(core);
         wake_others(core);
-        if (atomic_load_explicit(&core->server->draining, memory_order_acquire)) {
+        if (draining) {
             net_loop_drain(core->net);
             /* Others may still forward to this shard: it runs on until main has seen all drained.
              */

@@ -2,16 +2,20 @@
  *
  * A turn of the loop:
  *
- *   wait for the kernel -> frames: decode, decide or forward   (server/orders.c, control.c,
- * reads.c)
+ *   wait for the kernel -> frames: decode, decide or forward     (orders.c, control.c, reads.c)
  *                       -> requests from other cores: decide
  *                       -> replies from other cores: send
  *                       -> completions of the journal: settle, answer
+ *                       -> orders that wait in lanes: decide      (lanes.h)
+ *                       -> timers that are due: decide            (timers.c)
+ *                       -> consumers that wait: send              (events.h)
  *                       -> wake whoever has work from us, queue the sends
  *
- * Each ordered pair of cores has two rings, one for requests and one for replies. Replies can
- * always be taken without producing anything, so the rings cannot deadlock: a full request ring is
- * BUSY, a full reply ring leaves completions in the journal until there is room.
+ * Each ordered pair of cores has two rings, one for requests and one for replies. A full request
+ * ring is BUSY; a full reply ring leaves completions of plain orders in the journal until there is
+ * room. What must be sent and is no plain order's (the answers of control requests, what becomes of
+ * held units) waits in lists of the core. So replies can always be taken, and the rings cannot
+ * deadlock.
  */
 #ifndef TG_SERVER_CORE_H
 #define TG_SERVER_CORE_H
@@ -20,6 +24,7 @@
 #include "base/journal.h"
 #include "base/ring.h"
 #include "base/waker.h"
+#include "engine/life.h"
 #include "engine/shard.h"
 #include "net/loop.h"
 #include "storage/storage.h"
@@ -52,11 +57,13 @@ struct srv_batch {
 };
 
 struct srv_control; /* server/control.h */
+struct srv_hold;    /* server/cart.h */
 
-/* core -> core: an order or a control request for an item that the other core owns. */
+/* core -> core: an order, a control request or held units of an item that the other core owns. */
 struct srv_request {
     struct srv_address address;
-    struct srv_control *control; /* or NULL: an order */
+    struct srv_control *control; /* a control request, or NULL */
+    struct srv_hold *hold;       /* about held units, or NULL; an order when both are */
     uint32_t item;
     struct tg_order order; /* `external_id` is set again by the receiver, `sku` is not needed */
     uint8_t external_id[TG_EXTERNAL_BYTES_MAX];
@@ -65,14 +72,25 @@ struct srv_request {
 /* core -> core: the answer on its way back. */
 struct srv_reply {
     struct srv_address address;
-    struct srv_control *control;
+    struct srv_control *control; /* as above */
+    struct srv_hold *hold;
     struct tg_answer answer;
 };
 
 /* Beside each journal slot: who waits for it. */
 struct srv_pending {
     struct srv_address address;
-    struct srv_control *control;
+    struct srv_control *control; /* NULL: a plain order, or (records of a unit) nobody */
+};
+
+/* Control requests, or messages about held units, in the order of their coming. */
+struct srv_control_list {
+    struct srv_control *first;
+    struct srv_control *last;
+};
+struct srv_hold_list {
+    struct srv_hold *first;
+    struct srv_hold *last;
 };
 
 /* Orders that are looked at together before they are decided, so that their cache misses overlap.
@@ -112,9 +130,14 @@ struct srv_core {
     struct srv_batch *batches;
     uint32_t batch_free; /* number + 1 of the first free one */
     uint32_t batch_high_water;
+    struct srv_events *events;                         /* server/events.c */
+    struct srv_lanes *lanes;                           /* server/lanes.c */
+    struct srv_control_list unanswered[TG_SHARDS_MAX]; /* final, on their way to each core */
+    struct srv_hold_list unsent[TG_SHARDS_MAX];        /* must reach each core */
+    uint32_t holding; /* requests for which other cores hold units, or were asked to */
+    uint32_t ingests; /* IngestOrders that are not answered */
     struct tg_arena arena;
     uint8_t *scratch;
-    struct tg_order_row *rows; /* one page of orders */
     struct srv_core_stats stats;
     pthread_t thread;
     _Atomic bool drained;
@@ -137,6 +160,9 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
                             const struct tg_envelope *envelope);
 /* Decides what waits for its group; called before the frames go and before any other request. */
 void srv_orders_decide_staged(struct srv_core *core);
+/* Decides an order of this shard. True: `answer` is final. False: it comes with the journal. */
+bool srv_orders_decide(struct srv_core *core, struct eng_item *item, const struct tg_order *order,
+                       const struct srv_address *address, struct tg_answer *answer);
 /* A forwarded order arrived; false when it cannot be taken now (the reply ring is full). */
 bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request);
 /* An answer reached the core of its connection. */
@@ -149,11 +175,29 @@ void srv_orders_deliver(struct srv_core *core, const struct srv_address *address
 void srv_core_respond(struct srv_core *core, struct net_conn *conn,
                       const Tidegate__V1__Response *response);
 
+/* --- server/timers.c --- */
+
+/* Once a turn: decides timers that are due, as many as there is room for. True: more are due, and
+ * there is room. */
+bool srv_timers_turn(struct srv_core *core);
+/* How long the core may sleep before the next is due, at most `longest_ns`. */
+int64_t srv_timers_wait_ns(const struct srv_core *core, int64_t longest_ns);
+
 /* --- server/core.c, for the other files of server/ --- */
+
+/* An answer to an order left this core, or would have if its connection still stood. */
+static inline void srv_core_count(struct srv_core *core, enum tg_verdict verdict, bool replayed)
+{
+    core->stats.verdicts[verdict]++;
+    core->stats.replayed += replayed;
+}
 
 /* Publishes the reserved record with who waits for it. */
 void srv_core_append(struct srv_core *core, const struct srv_address *address,
                      struct srv_control *control);
+/* Publishes the records of a decision; `control` (or nobody, NULL) waits for the last one. */
+void srv_core_append_unit(struct srv_core *core, const struct eng_unit *unit,
+                          struct srv_control *control);
 /* The ring slot towards another core, or NULL when full; then srv_core_pushed_*. */
 struct srv_request *srv_core_request_slot(struct srv_core *core, uint32_t to);
 void srv_core_push_request(struct srv_core *core, uint32_t to);

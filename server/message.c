@@ -15,13 +15,37 @@ static void arena_free(void *arena, void *pointer)
     (void)pointer;
 }
 
+void srv_message_reset(struct srv_core *core)
+{
+    tg_arena_reset(&core->arena);
+}
+
 void *srv_message_unpack(struct srv_core *core, const ProtobufCMessageDescriptor *descriptor,
                          struct tg_bytes body)
 {
-    tg_arena_reset(&core->arena);
+    srv_message_reset(core);
     ProtobufCAllocator allocator = {
         .alloc = arena_alloc, .free = arena_free, .allocator_data = &core->arena};
     return protobuf_c_message_unpack(descriptor, &allocator, body.size, body.data);
+}
+
+void srv_message_fail(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
+{
+    net_conn_fail(core->net, conn, correlation_id,
+                  TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
+                  "the request does not unpack as the kind that it names");
+}
+
+void srv_message_fail_memory(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
+{
+    net_conn_fail(core->net, conn, correlation_id, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
+                  "the server has no memory for the request: come later");
+}
+
+void srv_message_fail_read(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
+{
+    net_conn_error(core->net, conn, correlation_id, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_INTERNAL,
+                   "the database could not be read: the server's log says why");
 }
 
 void *srv_message_alloc(struct srv_core *core, size_t bytes)

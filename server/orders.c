@@ -1,4 +1,6 @@
-/* The way of an order through a core: read, stage, decide or forward, answer.
+/* The way of an order through a core: read, stage, decide or forward, answer. Under a backlog an
+ * order waits in its lane before it is decided (server/lanes.h). Carts go another way
+ * (server/life.h).
  *
  * Orders are staged in small groups: reading one asks for the memory that deciding it will need, so
  * that the cache misses of a group overlap. A group ends when it is full, when the received bytes
@@ -6,6 +8,8 @@
 #include "server/core.h"
 
 #include "base/assert.h"
+#include "server/lanes.h"
+#include "server/life.h"
 #include "server/server.h"
 
 #include <string.h>
@@ -21,9 +25,8 @@ static struct tg_answer refusal(enum tg_verdict verdict, enum tg_field field)
 
 /* --- deciding --- */
 
-/* Decides at the owner. True: `answer` is final. False: it comes with the journal. */
-static bool decide(struct srv_core *core, struct eng_item *item, const struct tg_order *order,
-                   const struct srv_address *address, struct tg_answer *answer)
+bool srv_orders_decide(struct srv_core *core, struct eng_item *item, const struct tg_order *order,
+                       const struct srv_address *address, struct tg_answer *answer)
 {
     struct eng_decision decision;
     struct tg_record *record = tg_journal_reserve(&core->journal);
@@ -44,11 +47,38 @@ static bool decide(struct srv_core *core, struct eng_item *item, const struct tg
         }
         record->kind = TG_RECORD_FENCE;
         record->outcome = 0;
+        record->more = 0;
         record->fence.slot = decision.slot;
         record->fence.generation = decision.generation;
     }
     srv_core_append(core, address, NULL);
     return false;
+}
+
+/* Puts the order into its lane. True: it could not, or need not, `answer` is final: a refusal does
+ * nothing to the backlog. */
+static bool wait(struct srv_core *core, const struct eng_item *item, const struct tg_order *order,
+                 const struct srv_address *address, struct tg_answer *answer)
+{
+    struct eng_decision decision;
+    if (eng_gate_refuses(core->shard->engine, item, order, core->now_ms, &decision)) {
+        *answer = refusal(decision.verdict, decision.field);
+        return true;
+    }
+    if (srv_lanes_put(core, item, order, address))
+        return false;
+    *answer = refusal(TG_BUSY, TG_FIELD_NONE);
+    return true;
+}
+
+/* At the owner. True: `answer` is final. False: it comes with the journal, perhaps from a lane. */
+static bool decide_or_wait(struct srv_core *core, struct eng_item *item,
+                           const struct tg_order *order, const struct srv_address *address,
+                           struct tg_answer *answer)
+{
+    if (__builtin_expect(srv_lanes_needed(core), 0))
+        return wait(core, item, order, address, answer);
+    return srv_orders_decide(core, item, order, address, answer);
 }
 
 /* Hands the order to the core that owns the item. True: it could not, `answer` is final. */
@@ -68,6 +98,7 @@ static bool forward(struct srv_core *core, const struct eng_item *item,
     }
     request->address = *address;
     request->control = NULL;
+    request->hold = NULL;
     request->item = item->item;
     request->order = *order;
     if (order->external_bytes)
@@ -76,9 +107,16 @@ static bool forward(struct srv_core *core, const struct eng_item *item,
     return false;
 }
 
-/* Decodes an order and finds its item. True: `answer` is final, and a refusal. */
-static bool read_order(struct srv_core *core, struct tg_bytes message, struct tg_order *order,
-                       struct eng_item **item, struct tg_answer *answer)
+enum reading {
+    READ_ORDER,
+    READ_REFUSED, /* `answer` is final */
+    READ_CART,
+};
+
+/* Decodes an order and finds its item. */
+static enum reading read_order(struct srv_core *core, struct tg_bytes message,
+                               struct tg_order *order, struct eng_item **item,
+                               struct tg_answer *answer)
 {
     enum tg_field field = TG_FIELD_NONE;
     switch (tg_order_decode(message, order, &field)) {
@@ -86,18 +124,20 @@ static bool read_order(struct srv_core *core, struct tg_bytes message, struct tg
         break;
     case TG_DECODE_MALFORMED:
         *answer = refusal(TG_INVALID_ARGUMENT, TG_FIELD_ORDER);
-        return true;
+        return READ_REFUSED;
     case TG_DECODE_INVALID:
         *answer = refusal(TG_INVALID_ARGUMENT, field);
-        return true;
+        return READ_REFUSED;
+    case TG_DECODE_CART:
+        return READ_CART;
     }
     const struct eng_catalog *catalog = &core->shard->engine->catalog;
     *item = eng_catalog_item(catalog, order->sale_id, order->sku, order->sku_bytes);
     if (*item)
-        return false;
+        return READ_ORDER;
     bool sale_known = eng_catalog_sale(catalog, order->sale_id) != NULL;
     *answer = refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
-    return true;
+    return READ_REFUSED;
 }
 
 bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
@@ -108,7 +148,7 @@ bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
     request->order.external_id = request->external_id;
     struct eng_item *item = &core->shard->engine->catalog.items[request->item];
     struct tg_answer answer;
-    if (decide(core, item, &request->order, &request->address, &answer)) {
+    if (decide_or_wait(core, item, &request->order, &request->address, &answer)) {
         *reply = (struct srv_reply){.address = request->address, .answer = answer};
         srv_core_push_reply(core, request->address.core);
     }
@@ -117,16 +157,10 @@ bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
 
 /* --- answering --- */
 
-static void count(struct srv_core *core, const struct tg_answer *answer)
-{
-    core->stats.verdicts[answer->verdict]++;
-    core->stats.replayed += answer->replayed;
-}
-
 static void answer_single(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
                           const struct tg_answer *answer)
 {
-    count(core, answer);
+    srv_core_count(core, answer->verdict, answer->replayed);
     uint8_t *room = net_conn_room(core->net, conn, TG_ANSWER_FRAME_BYTES_MAX);
     if (room)
         net_conn_filled(core->net, conn, (uint32_t)tg_answer_frame(room, correlation_id, answer));
@@ -155,7 +189,7 @@ static void batch_answer(struct srv_core *core, struct srv_batch *batch, struct 
 {
     size_t size = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
-        count(core, &batch->answers[i]);
+        srv_core_count(core, batch->answers[i].verdict, batch->answers[i].replayed);
         size += tg_answers_element(core->scratch + size, &batch->answers[i]);
     }
     _Static_assert(TG_BATCH_ORDERS_MAX * TG_ANSWER_FRAME_BYTES_MAX <= SRV_SCRATCH_BYTES,
@@ -176,7 +210,7 @@ void srv_orders_deliver(struct srv_core *core, const struct srv_address *address
     struct net_conn *conn = net_conn_find(core->net, address->conn);
     if (address->batch == 0) {
         if (!conn) {
-            count(core, answer); /* the buyer has gone; the order stands */
+            srv_core_count(core, answer->verdict, answer->replayed); /* the order stands */
             return;
         }
         answer_single(core, conn, address->correlation_id, answer);
@@ -216,7 +250,7 @@ static void decide_one(struct srv_core *core, const struct srv_staged *staged)
     struct tg_answer answer;
     const struct srv_address *address = &staged->address;
     bool mine = staged->item->shard == core->core;
-    if (mine ? decide(core, staged->item, &staged->order, address, &answer)
+    if (mine ? decide_or_wait(core, staged->item, &staged->order, address, &answer)
              : forward(core, staged->item, &staged->order, address, &answer)) {
         answer_now(core, address, &answer);
         return;
@@ -233,19 +267,26 @@ void srv_orders_decide_staged(struct srv_core *core)
     core->staged_count = 0;
 }
 
-static void place(struct srv_core *core, struct tg_bytes message, const struct srv_address *address)
+/* False when the order is a cart: nothing was done. */
+static bool place(struct srv_core *core, struct tg_bytes message, const struct srv_address *address)
 {
     struct srv_staged *staged = &core->staged[core->staged_count];
     struct tg_answer answer;
-    if (read_order(core, message, &staged->order, &staged->item, &answer)) {
+    switch (read_order(core, message, &staged->order, &staged->item, &answer)) {
+    case READ_ORDER:
+        break;
+    case READ_REFUSED:
         answer_now(core, address, &answer);
-        return;
+        return true;
+    case READ_CART:
+        return false;
     }
     staged->address = *address;
     if (staged->item->shard == core->core)
         eng_shard_prefetch(core->shard, staged->item, &staged->order);
     if (++core->staged_count == SRV_STAGED_MAX)
         srv_orders_decide_staged(core);
+    return true;
 }
 
 void srv_orders_place(struct srv_core *core, struct net_conn *conn,
@@ -256,7 +297,10 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
         .correlation_id = envelope->correlation_id,
         .core = (uint16_t)core->core,
     };
-    place(core, envelope->body, &address);
+    if (place(core, envelope->body, &address))
+        return;
+    srv_orders_decide_staged(core); /* what was sent before the cart goes before it */
+    srv_life_place_cart(core, conn, envelope);
 }
 
 /* Counts the orders of a batch without reading them; false when the batch is no such message. */
@@ -317,8 +361,10 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
     };
     struct tg_bytes body = envelope->body, order;
     bool malformed = false;
+    struct tg_answer batched = refusal(TG_INVALID_ARGUMENT, TG_FIELD_LINES_BATCHED);
     for (; tg_orders_next(&body, &order, &malformed); address.position++)
-        place(core, order, &address);
+        if (!place(core, order, &address))
+            answer_now(core, &address, &batched);
     srv_orders_decide_staged(core);
     if (batch->unanswered == 0)
         batch_answer(core, batch, conn);

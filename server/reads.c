@@ -1,14 +1,15 @@
 /* Reads: from published words (items, sales) or an LMDB snapshot (orders). They never wait for the
  * writer and never touch another core. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "server/control.h"
 #include "server/server.h"
+#include "server/show.h"
 
-#include <string.h>
-
-/* Orders that one ListOrders looks at, so that a filter cannot hold the core up. */
+/* Orders or teams that one page looks at, so that a filter cannot hold the core up. */
 #define SCAN_ORDERS_MAX 16384
+#define SCAN_TEAMS_MAX  16384
+/* A page ends when less than this is left of the arena: more than one order or team takes. */
+#define ARENA_BYTES_MIN (64 * 1024)
 
 static const struct eng_catalog *catalog_of(const struct srv_core *core)
 {
@@ -17,7 +18,35 @@ static const struct eng_catalog *catalog_of(const struct srv_core *core)
 
 /* --- filling messages from the engine's rows; their bytes are borrowed --- */
 
-static void fill_sale(Tidegate__V1__Sale *message, const struct eng_sale *sale)
+static void fill_rules(Tidegate__V1__GroupBuyRules *message, const struct tg_team_rules *rules)
+{
+    tidegate__v1__group_buy_rules__init(message);
+    message->team_size = rules->team_size;
+    message->team_lifetime_s = rules->team_lifetime_s;
+    message->teams_per_user_max = rules->teams_per_user_max;
+    message->new_buyers_only = rules->new_buyers_only;
+    message->at_deadline = (Tidegate__V1__TeamDeadline)rules->at_deadline;
+    message->team_size_min = rules->team_size_min;
+}
+
+static void fill_shares(struct srv_core *core, Tidegate__V1__Sale *message,
+                        const struct eng_sale *sale)
+{
+    Tidegate__V1__ChannelShare *shares =
+        srv_message_alloc(core, sale->share_count * sizeof(*shares));
+    message->channel_shares =
+        srv_message_alloc(core, sale->share_count * sizeof(*message->channel_shares));
+    message->n_channel_shares = sale->share_count;
+    for (uint32_t i = 0; i < sale->share_count; i++) {
+        tidegate__v1__channel_share__init(&shares[i]);
+        shares[i].channel = sale->shares[i].channel;
+        shares[i].percent = sale->shares[i].percent;
+        message->channel_shares[i] = &shares[i];
+    }
+}
+
+static void fill_sale(struct srv_core *core, Tidegate__V1__Sale *message,
+                      const struct eng_sale *sale)
 {
     tidegate__v1__sale__init(message);
     message->sale_id = sale->sale_id;
@@ -28,44 +57,58 @@ static void fill_sale(Tidegate__V1__Sale *message, const struct eng_sale *sale)
     message->ends_at_ms = sale->ends_at_ms;
     message->state = (Tidegate__V1__SaleState)eng_sale_state(sale);
     message->item_count = sale->item_count;
+    message->payment_window_s = (uint32_t)(sale->payment_window_ms / 1000);
+    message->refund_auto_max_minor = sale->refund_auto_max_minor;
+    if (sale->team.team_size > 0) {
+        message->group_buy = srv_message_alloc(core, sizeof(*message->group_buy));
+        fill_rules(message->group_buy, &sale->team);
+    }
+    if (sale->share_count > 0)
+        fill_shares(core, message, sale);
 }
 
-static void fill_status(Tidegate__V1__ItemStatus *status, Tidegate__V1__SaleItem *message,
+static void fill_ladder(struct srv_core *core, Tidegate__V1__SaleItem *message,
                         const struct eng_item *item)
 {
-    struct tg_stock stock = eng_item_stock(item);
+    Tidegate__V1__LadderStep *steps = srv_message_alloc(core, item->ladder_steps * sizeof(*steps));
+    message->ladder = srv_message_alloc(core, item->ladder_steps * sizeof(*message->ladder));
+    message->n_ladder = item->ladder_steps;
+    for (uint32_t i = 0; i < item->ladder_steps; i++) {
+        tidegate__v1__ladder_step__init(&steps[i]);
+        steps[i].size = item->ladder[i].size;
+        steps[i].unit_price_minor = item->ladder[i].unit_price_minor;
+        message->ladder[i] = &steps[i];
+    }
+}
+
+static void fill_item(struct srv_core *core, Tidegate__V1__SaleItem *message,
+                      const struct eng_item *item, uint32_t initial_units)
+{
     tidegate__v1__sale_item__init(message);
     message->sku = (char *)item->sku;
     message->list_price_minor = item->list_price_minor;
     message->sale_price_minor = item->sale_price_minor;
-    message->stock_units = stock.initial_units;
+    message->stock_units = initial_units;
     message->per_user_limit = item->per_user_limit;
     message->per_order_max = item->per_order_max;
+    message->stock_policy = (Tidegate__V1__StockPolicy)item->stock_policy;
+    if (item->is_team_only)
+        message->captain_price_minor = item->captain_price_minor;
+    if (item->ladder_steps > 0)
+        fill_ladder(core, message, item);
+}
+
+static void fill_status(struct srv_core *core, Tidegate__V1__ItemStatus *status,
+                        Tidegate__V1__SaleItem *message, const struct eng_item *item)
+{
+    struct tg_stock stock = eng_item_stock(item);
+    fill_item(core, message, item, stock.initial_units);
     tidegate__v1__item_status__init(status);
     status->item = message;
     status->available_units = stock.available_units;
     status->reserved_units = stock.reserved_units;
     status->sold_units = stock.sold_units;
     status->restocked_units = stock.restocked_units;
-}
-
-static void fill_order(Tidegate__V1__Order *message, const struct tg_order_row *row,
-                       const struct eng_item *item)
-{
-    tidegate__v1__order__init(message);
-    message->order_id = row->order_id;
-    message->request_id =
-        (ProtobufCBinaryData){.len = TG_REQUEST_ID_BYTES, .data = (uint8_t *)row->request_id};
-    message->sale_id = item->sale->sale_id;
-    message->sku = (char *)item->sku;
-    message->user_id = row->user_id;
-    message->quantity = row->quantity;
-    message->unit_price_minor = row->unit_price_minor;
-    message->channel = row->channel;
-    message->external_id =
-        (ProtobufCBinaryData){.len = row->external_bytes, .data = (uint8_t *)row->external_id};
-    message->accepted_at_ms = row->accepted_at_ms;
-    message->state = (Tidegate__V1__OrderState)row->state;
 }
 
 /* --- each read: request in, response filled --- */
@@ -123,8 +166,9 @@ static enum outcome read_item(const struct read *read)
     out->answer.verdict = (Tidegate__V1__Verdict)(!sale ? TG_UNKNOWN_SALE : TG_UNKNOWN_ITEM);
     if (!item)
         return READ_ANSWERED;
-    fill_sale(&out->sale, item->sale); /* `sale` may be younger than the item: see the catalogue */
-    fill_status(&out->status, &out->item, item);
+    fill_sale(read->core, &out->sale,
+              item->sale); /* `sale` may be younger than the item: see the catalogue */
+    fill_status(read->core, &out->status, &out->item, item);
     out->answer.verdict = (Tidegate__V1__Verdict)TG_OK;
     out->answer.sale = &out->sale;
     out->answer.status = &out->status;
@@ -163,7 +207,7 @@ static enum outcome read_sales(const struct read *read)
     Tidegate__V1__Sale *sales = srv_message_alloc(read->core, count * sizeof(*sales));
     answer->sales = srv_message_alloc(read->core, count * sizeof(*answer->sales));
     for (uint32_t i = 0; i < count; i++) {
-        fill_sale(&sales[i], &catalog_of(read->core)->sales[request->offset + i]);
+        fill_sale(read->core, &sales[i], &catalog_of(read->core)->sales[request->offset + i]);
         answer->sales[i] = &sales[i];
     }
     answer->n_sales = count;
@@ -179,7 +223,7 @@ static void fill_items(const struct read *read, Tidegate__V1__GetSaleResponse *a
     Tidegate__V1__SaleItem *items = srv_message_alloc(read->core, count * sizeof(*items));
     answer->items = srv_message_alloc(read->core, count * sizeof(*answer->items));
     for (uint32_t i = 0; i < count; i++) {
-        fill_status(&statuses[i], &items[i],
+        fill_status(read->core, &statuses[i], &items[i],
                     &catalog_of(read->core)->items[sale->first_item + offset + i]);
         answer->items[i] = &statuses[i];
     }
@@ -208,16 +252,16 @@ static enum outcome read_sale(const struct read *read)
     } else {
         answer->verdict = (Tidegate__V1__Verdict)TG_OK;
         answer->sale = srv_message_alloc(read->core, sizeof(*answer->sale));
-        fill_sale(answer->sale, sale);
+        fill_sale(read->core, answer->sale, sale);
         fill_items(read, answer, sale, request->item_offset, limit);
     }
     return READ_ANSWERED;
 }
 
-/* The item of a stored order. It is always there: recovery refuses a database where it is not. */
-static const struct eng_item *item_of(const struct srv_core *core, const struct tg_order_row *row)
+/* What a read of the database came to. */
+static enum outcome outcome_of(enum tg_error error)
 {
-    return &catalog_of(core)->items[row->item];
+    return error == TG_ERR_OK || error == TG_ERR_NOTFOUND ? READ_ANSWERED : READ_FAILED;
 }
 
 static enum outcome read_order(const struct read *read)
@@ -226,48 +270,93 @@ static enum outcome read_order(const struct read *read)
         unpack(read, &tidegate__v1__get_order_request__descriptor);
     if (!request)
         return READ_MALFORMED;
-    Tidegate__V1__GetOrderResponse *answer = srv_message_alloc(read->core, sizeof(*answer));
-    tidegate__v1__get_order_response__init(answer);
-    struct tg_fault fault;
-    struct tg_order_row *row = read->core->rows;
-    enum tg_error error = sto_read_order(read->core->reader, request->order_id, row, &fault);
-    if (error != TG_ERR_OK && error != TG_ERR_NOTFOUND) {
-        tg_log_error("GetOrder: %s", fault.text);
-        return READ_FAILED;
-    }
+    struct {
+        Tidegate__V1__GetOrderResponse answer;
+        Tidegate__V1__Order order;
+    } *out = srv_message_alloc(read->core, sizeof(*out));
+    tidegate__v1__get_order_response__init(&out->answer);
     read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_GET_ORDER;
-    read->response->get_order = answer;
-    answer->verdict = (Tidegate__V1__Verdict)TG_UNKNOWN_ORDER;
-    if (error == TG_ERR_OK) {
-        answer->verdict = (Tidegate__V1__Verdict)TG_OK;
-        answer->order = srv_message_alloc(read->core, sizeof(*answer->order));
-        fill_order(answer->order, row, item_of(read->core, row));
-    }
-    return READ_ANSWERED;
+    read->response->get_order = &out->answer;
+    enum tg_error error = srv_show_stored_order(read->core, &out->order, request->order_id);
+    out->answer.verdict = (Tidegate__V1__Verdict)(error == TG_ERR_OK ? TG_OK : TG_UNKNOWN_ORDER);
+    out->answer.order = error == TG_ERR_OK ? &out->order : NULL;
+    return outcome_of(error);
 }
 
-struct item_range {
-    uint32_t first;
+static enum outcome read_team(const struct read *read)
+{
+    const Tidegate__V1__GetTeamRequest *request =
+        unpack(read, &tidegate__v1__get_team_request__descriptor);
+    if (!request)
+        return READ_MALFORMED;
+    struct {
+        Tidegate__V1__GetTeamResponse answer;
+        Tidegate__V1__Team team;
+    } *out = srv_message_alloc(read->core, sizeof(*out));
+    tidegate__v1__get_team_response__init(&out->answer);
+    read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_GET_TEAM;
+    read->response->get_team = &out->answer;
+    struct tg_team team;
+    struct tg_fault fault;
+    enum tg_error error = sto_read_team(read->core->reader, request->team_id, &team, &fault);
+    if (error != TG_ERR_OK && error != TG_ERR_NOTFOUND)
+        tg_log_error("GetTeam: %s", fault.text);
+    out->answer.verdict = (Tidegate__V1__Verdict)(error == TG_ERR_OK ? TG_OK : TG_UNKNOWN_TEAM);
+    if (error == TG_ERR_OK && srv_show_team(read->core, &out->team, &team, true))
+        out->answer.team = &out->team;
+    return outcome_of(error);
+}
+
+/* --- pages: messages are added until the page is full, in number or in bytes --- */
+
+struct page {
+    struct srv_core *core;
+    const struct eng_sale *sale; /* NULL: of all */
+    ProtobufCMessage **messages;
     uint32_t count;
+    uint32_t count_max;
+    size_t bytes; /* packed */
 };
 
-static bool in_range(void *context, uint32_t item)
+static bool page_begin(struct page *page, struct srv_core *core, uint32_t count_max)
 {
-    const struct item_range *range = context;
-    return item - range->first < range->count;
+    *page = (struct page){.core = core, .count_max = count_max};
+    page->messages = srv_message_alloc(core, count_max * sizeof(*page->messages));
+    return page->messages != NULL;
 }
 
-static void fill_orders(const struct read *read, Tidegate__V1__ListOrdersResponse *answer,
-                        uint32_t count)
+static bool page_is_full(const struct page *page)
 {
-    Tidegate__V1__Order *orders = srv_message_alloc(read->core, count * sizeof(*orders));
-    answer->orders = srv_message_alloc(read->core, count * sizeof(*answer->orders));
-    for (uint32_t i = 0; i < count; i++) {
-        const struct tg_order_row *row = &read->core->rows[i];
-        fill_order(&orders[i], row, item_of(read->core, row));
-        answer->orders[i] = &orders[i];
-    }
-    answer->n_orders = count;
+    return page->count == page->count_max ||
+           page->core->arena.size - page->core->arena.used < ARENA_BYTES_MIN;
+}
+
+/* Adds the message; false when it would make the answer too long. */
+static bool page_add(struct page *page, ProtobufCMessage *message)
+{
+    /* Its tag and length come beside it. */
+    size_t bytes = protobuf_c_message_get_packed_size(message) + TG_FRAME_PREFIX_BYTES_MAX;
+    if (page->bytes + bytes > SRV_PAGE_BYTES_MAX)
+        return false;
+    page->bytes += bytes;
+    page->messages[page->count++] = message;
+    return true;
+}
+
+static bool page_wants(const struct page *page, uint32_t item)
+{
+    return !page->sale || item - page->sale->first_item < page->sale->item_count;
+}
+
+static bool visit_order(void *context, const struct tg_order_row *row, const struct tg_life *life)
+{
+    struct page *page = context;
+    if (!page_wants(page, row->item))
+        return true;
+    if (page_is_full(page))
+        return false;
+    Tidegate__V1__Order *order = srv_message_alloc(page->core, sizeof(*order));
+    return order && srv_show_order(page->core, order, row, life) && page_add(page, &order->base);
 }
 
 static enum outcome read_orders(const struct read *read)
@@ -283,7 +372,6 @@ static enum outcome read_orders(const struct read *read)
     read->response->list_orders = answer;
 
     uint32_t limit = page_size(request->limit, TG_ORDERS_PAGE_DEFAULT, TG_ORDERS_PAGE_MAX);
-    struct item_range range = {.first = 0, .count = UINT32_MAX};
     const struct eng_sale *sale = eng_catalog_sale(catalog_of(core), request->sale_id);
     if (limit == 0) {
         answer->verdict = (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT;
@@ -295,21 +383,86 @@ static enum outcome read_orders(const struct read *read)
         answer->verdict = (Tidegate__V1__Verdict)TG_UNKNOWN_SALE;
         return READ_ANSWERED;
     }
-    if (sale)
-        range = (struct item_range){.first = sale->first_item, .count = sale->item_count};
-    uint32_t filled;
+    struct page page;
     uint64_t last;
     bool end;
     struct tg_fault fault;
-    if (sto_read_orders(core->reader, request->after_order_id, in_range, &range, limit,
-                        SCAN_ORDERS_MAX, core->rows, &filled, &last, &end, &fault) != TG_ERR_OK) {
+    if (!page_begin(&page, core, limit))
+        return READ_FAILED;
+    page.sale = sale;
+    if (sto_read_orders(core->reader, request->after_order_id, SCAN_ORDERS_MAX, visit_order, &page,
+                        &last, &end, &fault) != TG_ERR_OK) {
         tg_log_error("ListOrders: %s", fault.text);
         return READ_FAILED;
     }
     answer->verdict = (Tidegate__V1__Verdict)TG_OK;
     answer->next_after_order_id = last;
     answer->end = end;
-    fill_orders(read, answer, filled);
+    answer->n_orders = page.count;
+    answer->orders = (Tidegate__V1__Order **)(void *)page.messages;
+    return READ_ANSWERED;
+}
+
+/* Whether somebody could join it now. */
+static bool is_joinable(const struct tg_team *team, int64_t now_ms)
+{
+    return team->state == TG_TEAM_OPEN && now_ms < team->deadline_ms &&
+           team->seat_count < team->size;
+}
+
+static bool visit_team(void *context, const struct tg_team *team)
+{
+    struct page *page = context;
+    if (!page_wants(page, team->item) || !is_joinable(team, page->core->now_ms))
+        return true;
+    if (page_is_full(page))
+        return false;
+    Tidegate__V1__Team *message = srv_message_alloc(page->core, sizeof(*message));
+    return message && srv_show_team(page->core, message, team, false) &&
+           page_add(page, &message->base);
+}
+
+static enum outcome read_teams(const struct read *read)
+{
+    const Tidegate__V1__ListTeamsRequest *request =
+        unpack(read, &tidegate__v1__list_teams_request__descriptor);
+    if (!request)
+        return READ_MALFORMED;
+    struct srv_core *core = read->core;
+    Tidegate__V1__ListTeamsResponse *answer = srv_message_alloc(core, sizeof(*answer));
+    tidegate__v1__list_teams_response__init(answer);
+    read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_LIST_TEAMS;
+    read->response->list_teams = answer;
+
+    uint32_t limit = page_size(request->limit, TG_TEAMS_PAGE_DEFAULT, TG_TEAMS_PAGE_MAX);
+    const struct eng_sale *sale = eng_catalog_sale(catalog_of(core), request->sale_id);
+    if (limit == 0) {
+        answer->verdict = (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT;
+        answer->field = (char *)tg_field_name(TG_FIELD_LIMIT);
+        answer->message = (char *)tg_field_advice(TG_FIELD_LIMIT);
+        return READ_ANSWERED;
+    }
+    if (!sale || sale->team.team_size == 0) {
+        answer->verdict = (Tidegate__V1__Verdict)(sale ? TG_NOT_A_GROUP_BUY : TG_UNKNOWN_SALE);
+        return READ_ANSWERED;
+    }
+    struct page page;
+    uint64_t last;
+    bool end;
+    struct tg_fault fault;
+    if (!page_begin(&page, core, limit))
+        return READ_FAILED;
+    page.sale = sale;
+    if (sto_read_teams(core->reader, request->after_team_id, SCAN_TEAMS_MAX, visit_team, &page,
+                       &last, &end, &fault) != TG_ERR_OK) {
+        tg_log_error("ListTeams: %s", fault.text);
+        return READ_FAILED;
+    }
+    answer->verdict = (Tidegate__V1__Verdict)TG_OK;
+    answer->next_after_team_id = last;
+    answer->end = end;
+    answer->n_teams = page.count;
+    answer->teams = (Tidegate__V1__Team **)(void *)page.messages;
     return READ_ANSWERED;
 }
 
@@ -327,6 +480,13 @@ bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
     case TIDEGATE__V1__REQUEST__KIND_LIST_ORDERS:
         outcome = read_orders(&read);
         net_conn_yield(core->net, conn); /* a scan may take most of a millisecond */
+        break;
+    case TIDEGATE__V1__REQUEST__KIND_GET_TEAM:
+        outcome = read_team(&read);
+        break;
+    case TIDEGATE__V1__REQUEST__KIND_LIST_TEAMS:
+        outcome = read_teams(&read);
+        net_conn_yield(core->net, conn);
         break;
     case TIDEGATE__V1__REQUEST__KIND_GET_ITEM:
         outcome = read_item(&read);
@@ -348,14 +508,10 @@ bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
         srv_core_respond(core, conn, &response);
         break;
     case READ_MALFORMED:
-        net_conn_fail(core->net, conn, envelope->correlation_id,
-                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
-                      "the request does not unpack as the kind that it names");
+        srv_message_fail(core, conn, envelope->correlation_id);
         break;
     case READ_FAILED:
-        net_conn_error(core->net, conn, envelope->correlation_id,
-                       TIDEGATE__V1__ERROR_CODE__ERROR_CODE_INTERNAL,
-                       "the database could not be read: the server's log says why");
+        srv_message_fail_read(core, conn, envelope->correlation_id);
         break;
     }
     return true;

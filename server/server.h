@@ -18,6 +18,9 @@ struct srv_server {
     /* [from * threads + to], memory of the rings between cores */
     struct tg_ring *requests;
     struct tg_ring *replies;
+    /* written by the writer after each commit: the newest durable sequence, the oldest kept */
+    _Atomic uint64_t sequence;
+    _Atomic uint64_t event_first;
     _Atomic bool draining; /* main sets it: cores take no more, and finish */
     _Atomic bool stopping; /* main sets it when every core has drained: cores return */
 };

@@ -4,6 +4,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/life.h"
+#include "server/events.h"
+#include "server/lanes.h"
 #include "server/server.h"
 
 #include <getopt.h>
@@ -147,7 +150,9 @@ static enum tg_error create_engine(struct srv_server *server, struct tg_fault *f
         .items_max = (uint32_t)config->items_max,
         .orders_max = (uint32_t)(config->orders_max / config->threads),
         .holdings_max = (uint32_t)(config->holdings_max / config->threads),
+        .timers_max = (uint32_t)(config->timers_max / config->threads),
         .request_ttl_ms = (int64_t)config->request_ttl_s * 1000,
+        .now_ms = tg_clock_wall_ns() / TG_NS_PER_MS,
     };
     if (getrandom(&engine.hash_seed, sizeof(engine.hash_seed), 0) != sizeof(engine.hash_seed))
         return tg_fault_set(fault, TG_ERR_SYSTEM, "getrandom gave no seed");
@@ -163,15 +168,31 @@ static bool on_sale(void *context, const struct tg_sale_def *def, const struct t
                     struct tg_fault *fault)
 {
     struct recovering *recovering = context;
-    return eng_catalog_restore(&recovering->server->engine.catalog, def, stocks, fault) ==
-           TG_ERR_OK;
+    return eng_engine_restore_sale(&recovering->server->engine, def, stocks, fault) == TG_ERR_OK;
 }
 
-static bool on_order(void *context, const struct tg_order_row *row, struct tg_fault *fault)
+static bool on_group(void *context, const struct tg_group *group, struct tg_fault *fault)
 {
     struct recovering *recovering = context;
-    return eng_engine_restore_order(&recovering->server->engine, row, recovering->now_ms, fault) ==
-           TG_ERR_OK;
+    if (eng_groups_restore(recovering->server->engine.groups, group))
+        return true;
+    tg_fault_set(fault, TG_ERR_FULL, "the database holds more than %d consumer groups",
+                 TG_GROUPS_MAX);
+    return false;
+}
+
+static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life,
+                     struct tg_fault *fault)
+{
+    struct recovering *recovering = context;
+    return eng_engine_restore_order(&recovering->server->engine, row, life, recovering->now_ms,
+                                    fault) == TG_ERR_OK;
+}
+
+static bool on_team(void *context, const struct tg_team *team, struct tg_fault *fault)
+{
+    struct recovering *recovering = context;
+    return eng_engine_restore_team(&recovering->server->engine, team, fault) == TG_ERR_OK;
 }
 
 static enum tg_error recover(struct srv_server *server, struct sto_recovery_stats *stats,
@@ -181,15 +202,23 @@ static enum tg_error recover(struct srv_server *server, struct sto_recovery_stat
         .server = server,
         .now_ms = tg_clock_wall_ns() / TG_NS_PER_MS,
     };
-    struct sto_recovery recovery = {.context = &recovering, .sale = on_sale, .order = on_order};
+    struct sto_recovery recovery = {
+        .context = &recovering,
+        .sale = on_sale,
+        .group = on_group,
+        .order = on_order,
+        .team = on_team,
+    };
     enum tg_error error = sto_recover(server->storage, &recovery, stats, fault);
     if (error != TG_ERR_OK)
         return error;
     double seconds = (double)stats->elapsed_ns / 1e9;
-    tg_log_info("recovered %" PRIu64 " orders, %" PRIu64 " items, %" PRIu64
-                " sales in %.3f s (%.0f orders/s); every promise holds; resident %zu MiB",
-                stats->orders, stats->items, stats->sales, seconds,
-                seconds > 0 ? (double)stats->orders / seconds : 0, tg_mem_resident_bytes() >> 20);
+    tg_log_info("recovered %" PRIu64 " orders (%" PRIu64 " changed), %" PRIu64 " teams, %" PRIu64
+                " items, %" PRIu64 " sales, %" PRIu64
+                " groups in %.3f s (%.0f orders/s); every promise holds; resident %zu MiB",
+                stats->orders, stats->lives, stats->teams, stats->items, stats->sales,
+                stats->groups, seconds, seconds > 0 ? (double)stats->orders / seconds : 0,
+                tg_mem_resident_bytes() >> 20);
     return TG_ERR_OK;
 }
 
@@ -322,6 +351,13 @@ static bool drain(struct srv_server *server, int signal_fd)
     return true;
 }
 
+static void close_core(struct srv_core *core)
+{
+    srv_events_destroy(core);
+    srv_lanes_destroy(core);
+    sto_reader_close(core->reader);
+}
+
 static void stop(struct srv_server *server)
 {
     atomic_store_explicit(&server->stopping, true, memory_order_release);
@@ -332,7 +368,7 @@ static void stop(struct srv_server *server)
     tg_waker_wake(&server->writer.waker);
     pthread_join(server->writer.thread, NULL);
     for (uint64_t i = 0; i < server->config.threads; i++)
-        sto_reader_close(server->cores[i].reader);
+        close_core(&server->cores[i]);
     sto_env_close(server->storage);
 }
 

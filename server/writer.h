@@ -11,11 +11,15 @@
  * groups that take turns: each commit carries half of them. So after a small commit the writer
  * lingers a little, until as many records are there as were on their way when the commit ended.
  * A lone caller is never kept waiting: one record was on its way, and one is there.
+ *
+ * It also says what the outbox may drop (docs/outbox.md): what is old, or beyond its size, and
+ * acked by every consumer group.
  */
 #ifndef TG_SERVER_WRITER_H
 #define TG_SERVER_WRITER_H
 
 #include "base/waker.h"
+#include "storage/storage.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,8 +38,16 @@ struct srv_writer {
     uint64_t expected;    /* records on their way when the last commit ended: answered or waiting */
     int64_t committed_ns; /* when that was, monotonic */
     bool storage_full;    /* said so in the log, and not yet that it is over */
+    struct sto_reader *reader;      /* for the age of the oldest event that a group holds back */
+    struct sto_retention retention; /* what it said last */
+    int64_t retained_ns;            /* when it last looked at the clock for it, monotonic */
+    int64_t warned_ns;              /* when it last warned of a group that holds events back */
     pthread_t thread;
 };
+
+/* Publishes the newest sequence and the first event kept, as recovery found them. Once, before the
+ * threads start. */
+void srv_writer_publish_start(struct srv_server *server);
 
 /* The thread: `argument` is the writer. Returns when stopping and the journals are empty. */
 void *srv_writer_run(void *argument);

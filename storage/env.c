@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "proto/verdict.h"
 #include "storage/rows.h"
 
 #include <errno.h>
@@ -41,6 +42,8 @@ int sto_table_walk(MDB_txn *txn, MDB_dbi table,
                    bool (*visit)(void *context, const MDB_val *key, const MDB_val *value),
                    void *context)
 {
+    if (table == STO_NO_TABLE)
+        return 0;
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(txn, table, &cursor);
     if (rc)
@@ -58,48 +61,85 @@ int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables)
     const struct {
         const char *name;
         unsigned flags;
+        unsigned format; /* that it came with */
         MDB_dbi *table;
     } wanted[STO_TABLES] = {
-        {"meta", 0, &tables->meta},
-        {"sales", MDB_INTEGERKEY, &tables->sales},
-        {"items", MDB_INTEGERKEY, &tables->items},
-        {"stock", MDB_INTEGERKEY, &tables->stock},
-        {"orders", MDB_INTEGERKEY, &tables->orders},
-        {"adjustments", MDB_INTEGERKEY, &tables->adjustments},
+        {"meta", 0, 1, &tables->meta},
+        {"sales", MDB_INTEGERKEY, 1, &tables->sales},
+        {"items", MDB_INTEGERKEY, 1, &tables->items},
+        {"stock", MDB_INTEGERKEY, 1, &tables->stock},
+        {"orders", MDB_INTEGERKEY, 1, &tables->orders},
+        {"adjustments", MDB_INTEGERKEY, 1, &tables->adjustments},
+        {"lives", MDB_INTEGERKEY, 2, &tables->lives},
+        {"events", MDB_INTEGERKEY, 2, &tables->events},
+        {"teams", MDB_INTEGERKEY, 2, &tables->teams},
+        {"ingested", 0, 2, &tables->ingested},
+        {"groups", 0, 2, &tables->groups},
     };
     for (int i = 0; i < STO_TABLES; i++) {
         int rc = mdb_dbi_open(txn, wanted[i].name, wanted[i].flags | flags, wanted[i].table);
-        if (rc)
+        if (rc == MDB_NOTFOUND && wanted[i].format > 1)
+            *wanted[i].table = STO_NO_TABLE;
+        else if (rc)
             return rc;
     }
     return 0;
 }
 
-enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
-                               struct tg_fault *fault)
+void sto_item_rules_set(struct sto_item *slot, const struct tg_sale_def *def,
+                        const struct tg_item_def *item)
+{
+    slot->known = true;
+    slot->stock_policy = item->stock_policy;
+    slot->partition =
+        (uint16_t)tg_item_partition(item->item, def->items[0].item, def->kind == TG_SALE_GROUP_BUY);
+}
+
+int sto_event_first_read(MDB_txn *txn, MDB_dbi meta, uint64_t *first)
+{
+    MDB_val key = {sizeof(STO_EVENT_FIRST_KEY) - 1, STO_EVENT_FIRST_KEY};
+    MDB_val value;
+    *first = 1;
+    int rc = mdb_get(txn, meta, &key, &value);
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    return sto_row_event_first_decode(value.mv_data, value.mv_size, first) ? MDB_CORRUPTED : 0;
+}
+
+/* The version that the format record says; 0: there is none. */
+static enum tg_error format_read(MDB_txn *txn, MDB_dbi meta, const char *data_dir,
+                                 uint32_t *version, struct tg_fault *fault)
 {
     MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY};
     MDB_val value;
+    *version = 0;
     int rc = mdb_get(txn, meta, &key, &value);
-    *present = rc != MDB_NOTFOUND;
     if (rc == MDB_NOTFOUND)
         return TG_ERR_OK;
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot read the format record");
-    uint32_t version;
-    const char *problem = sto_row_format_decode(value.mv_data, value.mv_size, &version);
+    const char *problem = sto_row_format_decode(value.mv_data, value.mv_size, version);
     if (problem)
         return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record is damaged: %s", data_dir,
                             problem);
-    if (version == 0)
+    if (*version == 0)
         return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record says version 0",
                             data_dir);
-    if (version > STO_FORMAT_VERSION)
+    if (*version > STO_FORMAT_VERSION)
         return tg_fault_set(fault, TG_ERR_VERSION,
                             "%s was written in format version %u and this build knows version %u; "
                             "upgrade Tidegate to open it",
-                            data_dir, version, STO_FORMAT_VERSION);
+                            data_dir, *version, STO_FORMAT_VERSION);
     return TG_ERR_OK;
+}
+
+enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
+                               struct tg_fault *fault)
+{
+    uint32_t version;
+    enum tg_error error = format_read(txn, meta, data_dir, &version, fault);
+    *present = version != 0;
+    return error;
 }
 
 enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct tg_fault *fault)
@@ -197,19 +237,20 @@ err_after_open:
 
 /* --- LMDB --- */
 
-/* Writes the format record of a new database; refuses tables that have lost theirs. */
+/* Writes the format record of a new database, and of an older one, whose missing tables have just
+ * been made; refuses tables that have lost theirs. */
 static enum tg_error format_settle(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
 {
-    bool present;
+    uint32_t version;
     enum tg_error error =
-        sto_format_check(txn, env->tables.meta, env->options.data_dir, &present, fault);
-    if (error || present)
+        format_read(txn, env->tables.meta, env->options.data_dir, &version, fault);
+    if (error || version == STO_FORMAT_VERSION)
         return error;
     MDB_stat orders, sales;
     int rc = mdb_stat(txn, env->tables.orders, &orders);
     if (!rc)
         rc = mdb_stat(txn, env->tables.sales, &sales);
-    if (!rc && (orders.ms_entries || sales.ms_entries))
+    if (!rc && version == 0 && (orders.ms_entries || sales.ms_entries))
         return tg_fault_set(fault, TG_ERR_CORRUPT, "%s holds rows but no format record",
                             env->options.data_dir);
     uint8_t row[STO_FORMAT_ROW_BYTES];
@@ -256,6 +297,22 @@ static enum tg_error newer_refuse(struct sto_env *env, MDB_txn *txn, struct tg_f
     return sto_format_check(txn, meta, env->options.data_dir, &present, fault);
 }
 
+/* A database that holds nothing needs no recovery. */
+static int ready_settle(struct sto_env *env, MDB_txn *txn)
+{
+    const struct sto_tables *tables = &env->tables;
+    const MDB_dbi looked_at[] = {tables->sales, tables->items, tables->orders, tables->groups};
+    env->ready = true;
+    for (size_t i = 0; i < sizeof(looked_at) / sizeof(looked_at[0]); i++) {
+        MDB_stat stat;
+        int rc = mdb_stat(txn, looked_at[i], &stat);
+        if (rc)
+            return rc;
+        env->ready &= stat.ms_entries == 0;
+    }
+    return 0;
+}
+
 static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
 {
     MDB_txn *txn;
@@ -275,11 +332,13 @@ static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
         error = ttl_settle(env, txn, fault);
     if (error)
         goto err_after_begin;
-    MDB_stat sales, items, orders;
-    mdb_stat(txn, env->tables.sales, &sales);
-    mdb_stat(txn, env->tables.items, &items);
-    mdb_stat(txn, env->tables.orders, &orders);
-    env->ready = !sales.ms_entries && !items.ms_entries && !orders.ms_entries;
+    rc = sto_event_first_read(txn, env->tables.meta, &env->stats.event_first);
+    if (!rc)
+        rc = ready_settle(env, txn);
+    if (rc) {
+        error = sto_fault_lmdb(fault, rc, "cannot read the table meta");
+        goto err_after_begin;
+    }
     rc = mdb_txn_commit(txn);
     return rc ? sto_fault_lmdb(fault, rc, "cannot commit the first transaction") : TG_ERR_OK;
 

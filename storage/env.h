@@ -20,14 +20,25 @@ struct sto_tables {
     MDB_dbi stock;
     MDB_dbi orders;
     MDB_dbi adjustments;
+    MDB_dbi lives; /* these and the rest: of format 2 */
+    MDB_dbi events;
+    MDB_dbi teams;
+    MDB_dbi ingested;
+    MDB_dbi groups;
 };
 
-#define STO_TABLES 6
+#define STO_TABLES 11
+
+/* In the place of a table of format 2 that a database of format 1 does not have: empty. It is the
+ * number of LMDB's own free list, so nothing but sto_table_walk may be asked about it. */
+#define STO_NO_TABLE 0u
 
 /* One item in the shadow. */
 struct sto_item {
     struct tg_stock stock;
-    bool known; /* it has rows */
+    bool known;           /* it has rows */
+    uint8_t stock_policy; /* enum tg_stock_policy */
+    uint16_t partition;   /* of its order ids */
 };
 
 /* The image of an item before the batch under way, to go back to. */
@@ -53,16 +64,27 @@ struct sto_env {
     uint64_t *touched_bits; /* a bit for each item number: it is in `touched` */
     bool used;              /* recovered, or committed to: too late to recover */
     uint64_t adjustment_last;
-    struct sto_commit_stats stats;
+    struct sto_retention retention;
+    struct sto_commit_stats stats; /* event_first is set at open */
 };
 
-/* Opens the tables in `txn`; `flags` is MDB_CREATE or 0. 0 or LMDB's error. */
+/* What the commit step must know of an item beside its stock. `def` is of the whole sale, its items
+ * sorted by number: the first one's number decides the partition of a group-buy. */
+void sto_item_rules_set(struct sto_item *slot, const struct tg_sale_def *def,
+                        const struct tg_item_def *item);
+
+/* Opens the tables in `txn`; `flags` is MDB_CREATE or 0: then those of format 2 may be missing, and
+ * are STO_NO_TABLE. 0 or LMDB's error. */
 int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables);
 
-/* Reads the format record; `present` says whether there is one. TG_ERR_VERSION for a newer one. */
 /* The shortest time to live of request ids that the database has seen; false: none is known. */
 bool sto_ttl_read(MDB_txn *txn, MDB_dbi meta, uint32_t *ttl_s);
 
+/* The oldest sequence that readers of the outbox may ask for; 1 in a database that never dropped
+ * one. 0, or LMDB's error (MDB_CORRUPTED for a damaged record). */
+int sto_event_first_read(MDB_txn *txn, MDB_dbi meta, uint64_t *first);
+
+/* Reads the format record; `present` says whether there is one. TG_ERR_VERSION for a newer one. */
 enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
                                struct tg_fault *fault);
 
@@ -72,8 +94,8 @@ enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct 
 /* Fills `fault` with "<what>: <LMDB's text>" and returns the tg_error that fits `rc`. */
 enum tg_error sto_fault_lmdb(struct tg_fault *fault, int rc, const char *what);
 
-/* Calls `visit` with every row of a table in key order until it returns false. 0 or LMDB's error.
- */
+/* Calls `visit` with every row of a table (STO_NO_TABLE: none) in key order until it returns false.
+ * 0 or LMDB's error. */
 int sto_table_walk(MDB_txn *txn, MDB_dbi table,
                    bool (*visit)(void *context, const MDB_val *key, const MDB_val *value),
                    void *context);

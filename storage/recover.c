@@ -1,6 +1,11 @@
-/* Recovery: one pass over each table, small ones first, orders last but for the sums.
+/* Recovery: one pass over each table, small ones first.
  *
- *   items -> stock -> sales (handed on with both) -> orders (handed on) -> adjustments -> sums
+ *   items -> stock -> sales (handed on with both) -> groups (handed on)
+ *     -> orders, lives in step (handed on) -> teams (handed on) -> events, ingested, adjustments
+ *     -> sums
+ *
+ * Orders and lives are sorted by the same ids, so two cursors side by side join them; an order that
+ * was never changed has no life, and costs one comparison for it.
  *
  * It keeps the shadow stock and one sum per item, nothing per order; what the engine builds of the
  * orders is its own. The first thing that does not hold ends it. */
@@ -9,9 +14,11 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proto/verdict.h"
 #include "storage/rows.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct found_item {
     uint32_t sale;
@@ -20,9 +27,20 @@ struct found_item {
 
 /* What the other tables say about an item, to hold against its stock row. */
 struct sums {
-    uint64_t reserved_units; /* of its orders */
+    uint64_t reserved_units; /* of its orders, and so the next */
+    uint64_t sold_units;
     int64_t restocked_units; /* of its adjustments */
     bool has_stock;
+};
+
+#define NO_LIFE UINT64_MAX /* above every order id */
+
+/* The lives, read in step with the orders. */
+struct lives {
+    MDB_cursor *cursor;
+    uint64_t order_id; /* of the row that it stands on; NO_LIFE behind the last */
+    MDB_val value;
+    struct tg_life life; /* the last one that was asked for */
 };
 
 struct recovery {
@@ -36,7 +54,9 @@ struct recovery {
     uint32_t item_count;
     uint32_t items_given;
     struct sums *sums; /* by item number */
+    struct lives lives;
     uint64_t last_order_id;
+    uint64_t sequence_last; /* of the newest order or event */
 };
 
 /* --- visitors: one row each, false stops with r->error --- */
@@ -98,6 +118,125 @@ static bool stock_visit(void *context, const MDB_val *key, const MDB_val *value)
     return true;
 }
 
+/* --- orders and their lives --- */
+
+/* Steps to the next life. */
+static bool life_next(struct recovery *r)
+{
+    MDB_val key;
+    int rc = mdb_cursor_get(r->lives.cursor, &key, &r->lives.value, MDB_NEXT);
+    if (rc == MDB_NOTFOUND) {
+        r->lives.order_id = NO_LIFE;
+        return true;
+    }
+    if (rc) {
+        r->error = sto_fault_lmdb(r->fault, rc, "cannot read the database");
+        return false;
+    }
+    if (!sto_key_read(&key, &r->lives.order_id, sizeof(r->lives.order_id)))
+        return stop_key(r, "lives");
+    return true;
+}
+
+/* Promise 2 for one order: what was received is what its payments say, and so on. Sums of 16
+ * amounts of at most 10^18 fit 64 bits. */
+static bool money_check(struct recovery *r, uint64_t order_id, const struct tg_life *life)
+{
+    uint64_t received = 0, due = 0, refunded = 0;
+    for (uint8_t i = 0; i < life->payment_count; i++) {
+        const struct tg_payment *payment = &life->payments[i];
+        if (payment->status != TG_PAYMENT_REFUSED_AMOUNT &&
+            payment->status != TG_PAYMENT_REFUSED_CURRENCY)
+            received += (uint64_t)payment->amount_minor;
+    }
+    for (uint8_t i = 0; i < life->refund_count; i++) {
+        const struct tg_refund *refund = &life->refunds[i];
+        if (refund->status == TG_REFUND_DUE_STATUS)
+            due += (uint64_t)refund->amount_minor;
+        if (refund->status == TG_REFUND_REFUNDED)
+            refunded += (uint64_t)refund->amount_minor;
+    }
+    if (tg_life_money_holds(life) && (uint64_t)life->received_minor == received &&
+        (uint64_t)life->refund_due_minor == due && (uint64_t)life->refunded_minor == refunded)
+        return true;
+    return STOP(r, TG_ERR_BROKEN,
+                "table lives, row %llu: it says received %lld, due %lld and refunded %lld, its "
+                "payments and refunds add up to %llu, %llu and %llu",
+                (unsigned long long)order_id, (long long)life->received_minor,
+                (long long)life->refund_due_minor, (long long)life->refunded_minor,
+                (unsigned long long)received, (unsigned long long)due,
+                (unsigned long long)refunded);
+}
+
+/* The life of an order, checked; NULL in `*life` when it is as it was accepted. */
+static bool life_of(struct recovery *r, uint64_t order_id, const struct tg_life **life)
+{
+    struct lives *lives = &r->lives;
+    *life = NULL;
+    if (lives->order_id > order_id)
+        return true;
+    if (lives->order_id < order_id)
+        return STOP(r, TG_ERR_BROKEN, "table lives, row %llu: there is no such order",
+                    (unsigned long long)lives->order_id);
+    const char *problem =
+        sto_row_life_decode(lives->value.mv_data, lives->value.mv_size, order_id, &lives->life);
+    if (problem)
+        return stop_damaged(r, "lives", order_id, problem);
+    if (lives->life.last_event > r->sequence_last)
+        return STOP(r, TG_ERR_BROKEN,
+                    "table lives, row %llu: its last event is %llu, and the newest of all is %llu",
+                    (unsigned long long)order_id, (unsigned long long)lives->life.last_event,
+                    (unsigned long long)r->sequence_last);
+    *life = &lives->life;
+    r->stats->lives++;
+    return money_check(r, order_id, &lives->life) && life_next(r);
+}
+
+/* Adds `quantity` units of one line to its item's sums. */
+static bool units_add(struct recovery *r, uint64_t order_id, uint32_t item, uint32_t quantity,
+                      const struct tg_life *life)
+{
+    if (item >= r->env->options.items_max || !r->env->items[item].known)
+        return STOP(r, TG_ERR_BROKEN, "table orders, row %llu: its item %u does not exist",
+                    (unsigned long long)order_id, item);
+    enum tg_units units =
+        life ? (enum tg_units)life->units : tg_policy_units(r->env->items[item].stock_policy);
+    if (units == TG_UNITS_RESERVED)
+        r->sums[item].reserved_units += quantity;
+    else if (units == TG_UNITS_SOLD)
+        r->sums[item].sold_units += quantity;
+    return true;
+}
+
+static bool order_units_add(struct recovery *r, const struct tg_order_row *row,
+                            const struct tg_life *life)
+{
+    if (row->line_count == 0)
+        return units_add(r, row->order_id, row->item, row->quantity, life);
+    for (uint8_t i = 0; i < row->line_count; i++) {
+        if (!units_add(r, row->order_id, row->lines[i].item, row->lines[i].quantity, life))
+            return false;
+    }
+    return true;
+}
+
+/* What holds of an order's row among the others. */
+static bool order_place_check(struct recovery *r, const struct tg_order_row *row)
+{
+    if (row->order_id <= r->last_order_id)
+        return stop_damaged(r, "orders", row->order_id, "its id is not above the one before it");
+    r->last_order_id = row->order_id;
+    if (row->item < r->env->options.items_max && r->env->items[row->item].known &&
+        row->order_id % TG_PARTITIONS != r->env->items[row->item].partition)
+        return STOP(r, TG_ERR_BROKEN,
+                    "table orders, row %llu: its id names partition %llu, its item %u belongs to "
+                    "%u",
+                    (unsigned long long)row->order_id,
+                    (unsigned long long)row->order_id % TG_PARTITIONS, row->item,
+                    r->env->items[row->item].partition);
+    return true;
+}
+
 static bool order_visit(void *context, const MDB_val *key, const MDB_val *value)
 {
     struct recovery *r = context;
@@ -105,23 +244,138 @@ static bool order_visit(void *context, const MDB_val *key, const MDB_val *value)
     if (!sto_key_read(key, &order_id, sizeof(order_id)))
         return stop_key(r, "orders");
     struct tg_order_row row;
+    const struct tg_life *life;
     const char *problem = sto_row_order_decode(value->mv_data, value->mv_size, order_id, &row);
     if (problem)
         return stop_damaged(r, "orders", order_id, problem);
-    if (order_id <= r->last_order_id)
-        return stop_damaged(r, "orders", order_id, "its id is not above the one before it");
-    if (row.item >= r->env->options.items_max || !r->env->items[row.item].known)
-        return STOP(r, TG_ERR_BROKEN, "table orders, row %llu: its item %u does not exist",
-                    (unsigned long long)order_id, row.item);
-    r->last_order_id = order_id;
-    r->sums[row.item].reserved_units += row.quantity;
+    if (!order_place_check(r, &row) || !life_of(r, order_id, &life) ||
+        !order_units_add(r, &row, life))
+        return false;
     r->stats->orders++;
-    if (!r->to->order(r->to->context, &row, r->fault)) {
+    if (!r->to->order(r->to->context, &row, life, r->fault)) {
         r->error = r->fault->error;
         return false;
     }
     return true;
 }
+
+/* --- teams, events, groups --- */
+
+/* A seat of a team that is not over is an order that names the team: the engine will change it as
+ * a member. Of teams that are over only the ids are looked at; verify looks at all of them. */
+static bool seat_check(struct recovery *r, const struct tg_team *team, const struct tg_seat *seat)
+{
+    if (seat->order_id % TG_PARTITIONS != r->env->items[team->item].partition)
+        return STOP(r, TG_ERR_BROKEN,
+                    "table teams, row %llu: the id of its seat %llu names another partition",
+                    (unsigned long long)team->team_id, (unsigned long long)seat->order_id);
+    if (team->state != TG_TEAM_PENDING && team->state != TG_TEAM_OPEN)
+        return true;
+    uint64_t order_id = seat->order_id;
+    MDB_val key = {sizeof(order_id), &order_id};
+    MDB_val value;
+    struct tg_order_row row;
+    int rc = mdb_get(r->txn, r->env->tables.orders, &key, &value);
+    if (rc == 0 && sto_row_order_decode(value.mv_data, value.mv_size, order_id, &row) == NULL &&
+        row.team_id == team->team_id && row.user_id == seat->user_id && row.item == team->item)
+        return true;
+    return STOP(r, TG_ERR_BROKEN, "table teams, row %llu: its seat %llu is no order of it",
+                (unsigned long long)team->team_id, (unsigned long long)order_id);
+}
+
+static bool team_check(struct recovery *r, const struct tg_team *team)
+{
+    if (team->item >= r->env->options.items_max || !r->env->items[team->item].known)
+        return STOP(r, TG_ERR_BROKEN, "table teams, row %llu: its item %u does not exist",
+                    (unsigned long long)team->team_id, team->item);
+    if (team->seat_count > team->size)
+        return STOP(r, TG_ERR_BROKEN, "table teams, row %llu: %u of its %u seats are taken",
+                    (unsigned long long)team->team_id, team->seat_count, team->size);
+    for (uint8_t i = 0; i < team->seat_count; i++) {
+        if (!seat_check(r, team, &team->seats[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool team_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct recovery *r = context;
+    uint64_t team_id;
+    if (!sto_key_read(key, &team_id, sizeof(team_id)))
+        return stop_key(r, "teams");
+    struct tg_team team;
+    const char *problem = sto_row_team_decode(value->mv_data, value->mv_size, team_id, &team);
+    if (problem)
+        return stop_damaged(r, "teams", team_id, problem);
+    if (!team_check(r, &team))
+        return false;
+    r->stats->teams++;
+    if (team.state != TG_TEAM_PENDING && team.state != TG_TEAM_OPEN)
+        return true;
+    if (!r->to->team(r->to->context, &team, r->fault)) {
+        r->error = r->fault->error;
+        return false;
+    }
+    return true;
+}
+
+static bool event_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct recovery *r = context;
+    uint64_t sequence;
+    if (!sto_key_read(key, &sequence, sizeof(sequence)))
+        return stop_key(r, "events");
+    struct tg_event event;
+    const char *problem = sto_row_event_decode(value->mv_data, value->mv_size, sequence, &event);
+    if (problem)
+        return stop_damaged(r, "events", sequence, problem);
+    r->stats->events++;
+    return true;
+}
+
+static bool ingested_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct recovery *r = context;
+    uint8_t request_id[TG_REQUEST_ID_BYTES];
+    uint64_t order_id;
+    if (!sto_key_read(key, request_id, sizeof(request_id)))
+        return stop_key(r, "ingested");
+    const char *problem =
+        sto_row_ingested_decode(value->mv_data, value->mv_size, request_id, &order_id);
+    if (!problem)
+        return true;
+    uint64_t number;
+    memcpy(&number, request_id, sizeof(number));
+    return STOP(r, TG_ERR_CORRUPT, "table ingested, row of request %016llx...: %s",
+                (unsigned long long)__builtin_bswap64(number), problem);
+}
+
+static bool group_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct recovery *r = context;
+    struct tg_group group;
+    int name_bytes =
+        key->mv_size < TG_GROUP_NAME_BYTES_MAX ? (int)key->mv_size : TG_GROUP_NAME_BYTES_MAX;
+    const char *name = key->mv_data;
+    const char *problem =
+        sto_row_group_decode(value->mv_data, value->mv_size, name, key->mv_size, &group);
+    if (problem)
+        return STOP(r, TG_ERR_CORRUPT, "table groups, row %.*s: %s", name_bytes, name, problem);
+    if (group.offset > r->sequence_last)
+        return STOP(r, TG_ERR_BROKEN,
+                    "table groups, row %.*s: its offset is %llu, and the newest sequence %llu",
+                    name_bytes, name, (unsigned long long)group.offset,
+                    (unsigned long long)r->sequence_last);
+    r->stats->groups++;
+    if (!r->to->group(r->to->context, &group, r->fault)) {
+        r->error = r->fault->error;
+        return false;
+    }
+    return true;
+}
+
+/* --- adjustments --- */
 
 static bool adjustment_visit(void *context, const MDB_val *key, const MDB_val *value)
 {
@@ -166,7 +420,8 @@ static uint32_t items_from(const struct recovery *r, uint32_t sale)
     return low;
 }
 
-/* Puts the items of a sale and their stock behind its head, and hands it on. */
+/* Puts the items of a sale and their stock behind its head, and hands it on. Only now is it known
+ * what partition and policy each item has. */
 static bool sale_give(struct recovery *r, const struct tg_sale_def *head, uint32_t first)
 {
     struct tg_sale_def *def = tg_sale_def_create(head->item_count);
@@ -183,6 +438,8 @@ static bool sale_give(struct recovery *r, const struct tg_sale_def *head, uint32
         stocks[i] = r->env->items[def->items[i].item].stock;
         def->items[i].stock_units = stocks[i].initial_units;
     }
+    for (uint32_t i = 0; i < head->item_count; i++)
+        sto_item_rules_set(&r->env->items[def->items[i].item], def, &def->items[i]);
     given = r->to->sale(r->to->context, def, stocks, r->fault);
     if (!given)
         r->error = r->fault->error;
@@ -262,18 +519,79 @@ static enum tg_error give_sales(struct recovery *r)
                         r->items_given, r->item_count);
 }
 
+/* The sequence of the last row of a table whose keys are sequences shifted by `shift`. */
+static enum tg_error last_sequence(struct recovery *r, MDB_dbi table, unsigned shift,
+                                   uint64_t *sequence)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(r->txn, table, &cursor);
+    if (rc)
+        return sto_fault_lmdb(r->fault, rc, "cannot read the database");
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    mdb_cursor_close(cursor);
+    *sequence = 0;
+    if (rc == MDB_NOTFOUND)
+        return TG_ERR_OK;
+    if (rc)
+        return sto_fault_lmdb(r->fault, rc, "cannot read the database");
+    if (!sto_key_read(&key, sequence, sizeof(*sequence)))
+        return tg_fault_set(r->fault, TG_ERR_CORRUPT, "the last key of a table has the wrong size");
+    *sequence >>= shift;
+    return TG_ERR_OK;
+}
+
+/* The newest sequence, and the first that the outbox still has. */
+static enum tg_error find_sequences(struct recovery *r)
+{
+    uint64_t of_order, of_event, first;
+    enum tg_error error = last_sequence(r, r->env->tables.orders, TG_PARTITION_BITS, &of_order);
+    if (!error)
+        error = last_sequence(r, r->env->tables.events, 0, &of_event);
+    if (error)
+        return error;
+    r->sequence_last = of_order > of_event ? of_order : of_event;
+    int rc = sto_event_first_read(r->txn, r->env->tables.meta, &first);
+    if (rc)
+        return sto_fault_lmdb(r->fault, rc, "cannot read the first sequence of the outbox");
+    if (first == 0 || first > r->sequence_last + 1)
+        return tg_fault_set(r->fault, TG_ERR_BROKEN,
+                            "table meta: the outbox begins at %llu, and the newest sequence is "
+                            "%llu",
+                            (unsigned long long)first, (unsigned long long)r->sequence_last);
+    r->env->stats.sequence = r->sequence_last;
+    r->env->stats.event_first = first;
+    return TG_ERR_OK;
+}
+
+/* Orders with their lives, and that no life is behind the last order. */
+static enum tg_error give_orders(struct recovery *r)
+{
+    int rc = mdb_cursor_open(r->txn, r->env->tables.lives, &r->lives.cursor);
+    if (rc)
+        return sto_fault_lmdb(r->fault, rc, "cannot read the database");
+    enum tg_error error = life_next(r) ? walk(r, r->env->tables.orders, order_visit) : r->error;
+    mdb_cursor_close(r->lives.cursor);
+    if (!error && r->lives.order_id != NO_LIFE)
+        error =
+            tg_fault_set(r->fault, TG_ERR_BROKEN, "table lives, row %llu: there is no such order",
+                         (unsigned long long)r->lives.order_id);
+    return error;
+}
+
 static enum tg_error check_sums(struct recovery *r)
 {
     for (uint32_t i = 0; i < r->item_count; i++) {
         uint32_t item = r->items[i].def.item;
         const struct tg_stock *stock = &r->env->items[item].stock;
         const struct sums *sums = &r->sums[item];
-        if (stock->reserved_units != sums->reserved_units || stock->sold_units != 0)
+        if (stock->reserved_units != sums->reserved_units || stock->sold_units != sums->sold_units)
             return tg_fault_set(r->fault, TG_ERR_BROKEN,
                                 "table stock, row %u: it says reserved %u and sold %u, its orders "
-                                "add up to reserved %llu and sold 0",
+                                "add up to reserved %llu and sold %llu",
                                 item, stock->reserved_units, stock->sold_units,
-                                (unsigned long long)sums->reserved_units);
+                                (unsigned long long)sums->reserved_units,
+                                (unsigned long long)sums->sold_units);
         if (stock->restocked_units != sums->restocked_units)
             return tg_fault_set(r->fault, TG_ERR_BROKEN,
                                 "table stock, row %u: it says restocked %lld, its adjustments add "
@@ -284,15 +602,33 @@ static enum tg_error check_sums(struct recovery *r)
     return TG_ERR_OK;
 }
 
+/* Groups, orders and teams are handed on, in this order. */
+static enum tg_error walk_the_rest(struct recovery *r)
+{
+    const struct sto_tables *tables = &r->env->tables;
+    enum tg_error error = walk(r, tables->groups, group_visit);
+    if (!error)
+        error = give_orders(r);
+    if (!error)
+        error = walk(r, tables->teams, team_visit);
+    if (!error)
+        error = walk(r, tables->events, event_visit);
+    if (!error)
+        error = walk(r, tables->ingested, ingested_visit);
+    if (!error)
+        error = walk(r, tables->adjustments, adjustment_visit);
+    return error;
+}
+
 static enum tg_error passes(struct recovery *r)
 {
     enum tg_error error = load_items(r);
     if (!error)
         error = give_sales(r);
     if (!error)
-        error = walk(r, r->env->tables.orders, order_visit);
+        error = find_sequences(r);
     if (!error)
-        error = walk(r, r->env->tables.adjustments, adjustment_visit);
+        error = walk_the_rest(r);
     return error ? error : check_sums(r);
 }
 
@@ -332,7 +668,6 @@ enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recove
     enum tg_error error = recover_in(&r);
     mdb_txn_abort(r.txn);
     stats->elapsed_ns = (uint64_t)(tg_clock_mono_ns() - begun_ns);
-    env->stats.order_sequence = r.last_order_id >> TG_PARTITION_BITS;
     env->ready = error == TG_ERR_OK;
     return error;
 }

@@ -5,8 +5,9 @@
  * other thread starts.
  *
  * Always: every committed transaction leaves promise 1 true for every item and holds an order row
- * for every unit that is reserved or sold. LMDB's default sync stays on: sto_commit returns
- * STO_DURABLE only after fdatasync of the pages and the O_DSYNC write of the meta page.
+ * for every unit that is reserved or sold, and an event for every change of an order. LMDB's
+ * default sync stays on: sto_commit returns STO_DURABLE only after fdatasync of the pages and the
+ * O_DSYNC write of the meta page.
  *
  * Not here: decisions (engine/), threads and wake-ups (server/writer.c).
  *
@@ -15,11 +16,19 @@
  *   sales         sale number (u32)           id, kind, state, window, currency, name
  *   items         item number (u32)           sale number, sku, prices, limits
  *   stock         item number (u32)           struct tg_stock
- *   orders        order id (u64, appended)    struct tg_order_row
+ *   orders        order id (u64, appended)    struct tg_order_row: never changed
+ *   lives         order id (u64)              struct tg_life: what became of it; none while as
+ *                                             accepted
+ *   events        sequence (u64, appended)    struct tg_event, but for ORDER_PLACED
+ *   teams         team id (u64, appended)     struct tg_team
+ *   ingested      request id (16 bytes)       order id: orders known by (channel, external id)
+ *   groups        name                        struct tg_group
  *   adjustments   adjustment number (u64)     item, difference, time, reason
  *
- * An order id is (commit sequence << TG_PARTITION_BITS) | (item % TG_PARTITIONS): it grows with
- * every order of every shard, so orders append, and it names the shard that owns it.
+ * One sequence counts orders and events, in the order of commits, without a gap. An order id is
+ * (its sequence << TG_PARTITION_BITS) | its item's partition (tg_item_partition): it grows with
+ * every order of every shard, so orders append, and it names the shard that owns it; and the order
+ * row is its own ORDER_PLACED event (docs/outbox.md).
  */
 #ifndef TG_STORAGE_STORAGE_H
 #define TG_STORAGE_STORAGE_H
@@ -32,7 +41,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STO_FORMAT_VERSION 1u
+/* 2: lives, events, teams, ingested, groups; a database of format 1 is taken over at open. */
+#define STO_FORMAT_VERSION 2u
 
 /* Spans in one batch: two for each shard. */
 #define STO_BATCH_SPANS_MAX (2 * TG_SHARDS_MAX)
@@ -76,15 +86,21 @@ struct sto_commit_stats {
     uint64_t records;
     uint64_t commit_ns_last; /* of the whole step, begin to durable */
     uint64_t commit_ns_max;
-    uint64_t order_sequence; /* of the last durable order */
+    uint64_t sequence;    /* of the newest durable order or event */
+    uint64_t event_first; /* the oldest sequence that readers may still ask for */
+    uint64_t events_dropped;
 };
 
 /* One batch in; durable, refused or unknown out. Order ids are assigned in span order. `fault` says
  * what happened for REFUSED and UNKNOWN. A batch of fences only touches no disk.
  *
  * The engine promises, and this asserts: a sale's record comes before any record of its items (in
- * this batch or an earlier one), its item numbers are below items_max and new, and no change leaves
- * an item's books wrong or a field outside base/limits.h.
+ * this batch or an earlier one), its item numbers are below items_max and new, no change leaves
+ * an item's books wrong or a field outside base/limits.h, and units of records are whole.
+ * What the writer gives, it writes into the records: order_id, change->row.order_id,
+ * change->row.team_id of a captain, change->life.last_event, and in a team the ids that were 0 (of
+ * the order that a record before it, of the same unit, created). What is in the blocks of a refused
+ * change or team is then stale: such a record is made anew, not committed again.
  * REFUSED leaves every order number to be given again, and the next batch may well fit. After
  * UNKNOWN outcomes are 0 and another call aborts. Cost, in batches of 4,000: 120 ns a record, 150
  * ns for each item that the batch touches, and the sync. No allocation of its own. */
@@ -94,29 +110,50 @@ enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
 /* Figures of the commit step; writer thread. */
 const struct sto_commit_stats *sto_commit_stats(const struct sto_env *env);
 
+/* What the next commits may drop of the outbox, a little each: events up to `sequence_max` that
+ * were written before `before_ms`, and the oldest of them while the table is above `bytes_max`.
+ * Never the newest sequence, and no order: those below the oldest event kept are only hidden from
+ * sto_read_events. Writer thread. */
+struct sto_retention {
+    uint64_t sequence_max; /* 0: nothing */
+    int64_t before_ms;
+    uint64_t bytes_max;
+};
+void sto_retention_set(struct sto_env *env, const struct sto_retention *retention);
+
 /* --- recovery (before the threads start) --- */
 
 /* What recovery hands to the engine, in this order: every sale (items inside, with their stock),
- * then every order in the order of ids. A callback that returns false stops recovery with
+ * every consumer group, every order in the order of ids with its life (NULL: as it was accepted),
+ * every team that is PENDING or OPEN. A callback that returns false stops recovery with
  * the error and the words that it set in `fault`. */
 struct sto_recovery {
     void *context;
     /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */
     bool (*sale)(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
                  struct tg_fault *fault);
-    bool (*order)(void *context, const struct tg_order_row *row, struct tg_fault *fault);
+    bool (*group)(void *context, const struct tg_group *group, struct tg_fault *fault);
+    bool (*order)(void *context, const struct tg_order_row *row, const struct tg_life *life,
+                  struct tg_fault *fault);
+    bool (*team)(void *context, const struct tg_team *team, struct tg_fault *fault);
 };
 
 struct sto_recovery_stats {
     uint64_t sales;
     uint64_t items;
     uint64_t orders;
+    uint64_t lives;
+    uint64_t teams; /* of any state */
+    uint64_t events;
+    uint64_t groups;
     uint64_t elapsed_ns;
 };
 
 /* Reads the whole database, checks every CRC, promise 1 for every item, and for every item that
  * its reserved and sold units are exactly those of its orders, its restocked units those of its
- * adjustments, and that sales, items and stock rows belong together. Items of a sale come sorted by
+ * adjustments, that the money of each order adds up, that each seat of a team that is not over is
+ * an order of it, and that sales, items and stock rows belong together. The newest sequence is the
+ * larger of the last order's and the last event's. Items of a sale come sorted by
  * number, with stock_units as they were at its creation. Once, before the first sto_commit. Cost:
  * some 60 ns an order beside the callback. The first thing that does not hold stops it:
  * TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`. */
@@ -131,17 +168,53 @@ enum tg_error sto_reader_open(struct sto_env *env, struct sto_reader **reader,
                               struct tg_fault *fault);
 void sto_reader_close(struct sto_reader *reader);
 
-/* The durable order, TG_ERR_NOTFOUND, or TG_ERR_CORRUPT. */
+/* Holds one snapshot for all reads of `reader` until it is unpinned, so that they agree with each
+ * other and each saves taking one of its own: a page of events with its orders, a storm of
+ * deadlines. Pins nest: the innermost ones use the snapshot of the outermost. Old pages cannot be
+ * reused meanwhile, so unpin before anything that waits. */
+enum tg_error sto_reader_pin(struct sto_reader *reader, struct tg_fault *fault);
+void sto_reader_unpin(struct sto_reader *reader);
+
+/* The durable order, TG_ERR_NOTFOUND, or TG_ERR_CORRUPT. `life` is filled when `*has_life`. */
 enum tg_error sto_read_order(struct sto_reader *reader, uint64_t order_id, struct tg_order_row *row,
+                             struct tg_life *life, bool *has_life, struct tg_fault *fault);
+
+/* The durable team, TG_ERR_NOTFOUND, or TG_ERR_CORRUPT. */
+enum tg_error sto_read_team(struct sto_reader *reader, uint64_t team_id, struct tg_team *team,
+                            struct tg_fault *fault);
+
+/* The order that is known by an ingested order's request id, or TG_ERR_NOTFOUND. */
+enum tg_error sto_read_ingested(struct sto_reader *reader,
+                                const uint8_t request_id[TG_REQUEST_ID_BYTES], uint64_t *order_id,
+                                struct tg_fault *fault);
+
+/* Teams behind `after_team_id`, in the order of ids: calls `visit` with each that `scan_max` allows
+ * to look at until it returns false (that one is not counted as looked at). Stores the last id
+ * looked at, and whether that was the end. */
+enum tg_error sto_read_teams(struct sto_reader *reader, uint64_t after_team_id, uint32_t scan_max,
+                             bool (*visit)(void *context, const struct tg_team *team),
+                             void *context, uint64_t *last_team_id, bool *end,
                              struct tg_fault *fault);
 
-/* Orders behind `after_order_id`: fills up to `max` rows with those whose item passes `wanted`
- * (NULL: all), looks at no more than `scan_max` orders, and stores how many were filled, the last
- * id looked at, and whether that was the end. */
-enum tg_error sto_read_orders(struct sto_reader *reader, uint64_t after_order_id,
-                              bool (*wanted)(void *context, uint32_t item), void *context,
-                              uint32_t max, uint32_t scan_max, struct tg_order_row *rows,
-                              uint32_t *filled, uint64_t *last_order_id, bool *end,
+/* Events behind `after_sequence`, in sequence, ORDER_PLACED among them: fills up to `max` whose
+ * type's bit is set in `types`, looks at no more than `scan_max`. `*next_sequence` is how far it
+ * looked, `*first` the oldest sequence kept and `*last` the newest, all of one snapshot. When
+ * `after_sequence` + 1 is below `*first` nothing is filled, `*next_sequence` is `after_sequence`.
+ * An ORDER_PLACED carries what is to be paid for the goods as its amount. A sequence that is
+ * missing is TG_ERR_CORRUPT. */
+enum tg_error sto_read_events(struct sto_reader *reader, uint64_t after_sequence, uint64_t types,
+                              uint32_t max, uint32_t scan_max, struct tg_event *events,
+                              uint32_t *filled, uint64_t *next_sequence, uint64_t *first,
+                              uint64_t *last, struct tg_fault *fault);
+
+/* Orders behind `after_order_id`, in the order of ids: calls `visit` with each that `scan_max`
+ * allows to look at, and with its life (NULL: as accepted), until it returns false (that one is not
+ * counted as looked at). Stores the last id looked at, and whether that was the end. What `visit`
+ * gets is borrowed for the call. */
+enum tg_error sto_read_orders(struct sto_reader *reader, uint64_t after_order_id, uint32_t scan_max,
+                              bool (*visit)(void *context, const struct tg_order_row *row,
+                                            const struct tg_life *life),
+                              void *context, uint64_t *last_order_id, bool *end,
                               struct tg_fault *fault);
 
 /* --- the offline check (tidegatectl verify) --- */
@@ -159,13 +232,23 @@ struct sto_verify_report {
                                     adjustments; sales, items and stock rows without each other */
     uint64_t duplicate_requests; /* ids that own two orders accepted within their time to live */
     uint64_t limit_breaches;     /* users over an item's per-user limit */
-    uint64_t orphan_orders;      /* orders of an item that does not exist */
+    uint64_t orphan_orders;      /* orders of an item that does not exist; lives, seats, ingested
+                                    ids and events of an order that does not */
+    uint64_t lives;
+    uint64_t teams;
+    uint64_t events;
+    uint64_t broken_money;  /* orders whose sums do not add up */
+    uint64_t broken_teams;  /* teams that are overfull, or whose members are in another state */
+    uint64_t broken_events; /* sequences that stand twice or are missing, behind the first kept;
+                               orders whose newest event is not the one that they name, or whose
+                               steps go back in time; groups beyond the newest sequence */
     uint64_t elapsed_ns;
 };
 
 /* Opens the database of `data_dir` read-only on a snapshot (a daemon may be running on it, in
  * another process; its file grows while the snapshot is held) and checks every promise over all of
- * it. Takes 48 bytes of memory for each order. Goes on after a finding; `finding` (may be NULL)
+ * it. Takes 48 bytes of memory for each order, as much again for each user and item that only
+ * the lines of carts add, and 16 for each life. Goes on after a finding; `finding` (may be NULL)
  * gets a line for each of the first hundred, `progress` (may be NULL) the orders read so far.
  * Returns TG_ERR_OK when nothing is broken, TG_ERR_BROKEN when something is, else why it could not
  * look (TG_ERR_NOTFOUND: no database). */

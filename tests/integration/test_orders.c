@@ -459,3 +459,32 @@ Test(orders, a_full_table_is_busy_with_a_hint_and_takes_nothing)
     tgc_close(client);
     daemon_end(&daemon);
 }
+
+Test(orders, a_cart_in_a_batch_is_refused_by_itself)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    sale_create(client, 1, "A", 1000, 0);
+    struct tg_order order = sale_order(1, "A", 1, 1), other = sale_order(1, "A", 2, 1);
+    Tidegate__V1__OrderLine line = TIDEGATE__V1__ORDER_LINE__INIT, *lines[1] = {&line};
+    Tidegate__V1__PlaceOrderRequest plain = sale_order_message(&order);
+    Tidegate__V1__PlaceOrderRequest cart = sale_order_message(&other);
+    Tidegate__V1__PlaceOrderRequest *orders[2] = {&cart, &plain};
+    cart.n_lines = 1;
+    cart.lines = lines;
+    Tidegate__V1__PlaceOrdersRequest batch = TIDEGATE__V1__PLACE_ORDERS_REQUEST__INIT;
+    batch.n_orders = 2;
+    batch.orders = orders;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS;
+    request.place_orders = &batch;
+    Tidegate__V1__Response *response = sale_call(client, &request);
+    cr_assert_eq(response->place_orders->n_results, 2);
+    sale_assert_verdict(response->place_orders->results[0]->verdict, TG_INVALID_ARGUMENT);
+    cr_assert_str_eq(response->place_orders->results[0]->field, "orders.lines");
+    sale_assert_verdict(response->place_orders->results[1]->verdict, TG_ACCEPTED);
+    tgc_response_free(response);
+    tgc_close(client);
+    daemon_end(&daemon);
+}

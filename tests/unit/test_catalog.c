@@ -33,6 +33,7 @@ static struct tg_sale_def *def_make(uint64_t sale_id, uint32_t items)
     memcpy(def->currency, "EUR", 3);
     def->starts_at_ms = 1000;
     def->ends_at_ms = 2000;
+    def->payment_window_s = 900;
     for (uint32_t i = 0; i < items; i++) {
         struct tg_item_def *item = &def->items[i];
         char sku[TG_SKU_BYTES_MAX + 1];
@@ -43,6 +44,24 @@ static struct tg_sale_def *def_make(uint64_t sale_id, uint32_t items)
         item->stock_units = 10 + i;
         item->per_user_limit = 2;
         item->per_order_max = 3;
+        item->stock_policy = TG_POLICY_RESERVE;
+    }
+    return def;
+}
+
+/* A group-buy in good order: teams of 10 that fail, and a ladder of two steps. */
+static struct tg_sale_def *group_make(uint64_t sale_id, uint32_t items)
+{
+    struct tg_sale_def *def = def_make(sale_id, items);
+    def->kind = TG_SALE_GROUP_BUY;
+    def->team = (struct tg_team_rules){
+        .team_size = 10, .at_deadline = TG_DEADLINE_FAIL, .team_lifetime_s = 86400};
+    for (uint32_t i = 0; i < items; i++) {
+        struct tg_item_def *item = &def->items[i];
+        item->captain_price_minor = 50;
+        item->ladder_steps = 2;
+        item->ladder[0] = (struct tg_ladder_step){.size = 2, .unit_price_minor = 90};
+        item->ladder[1] = (struct tg_ladder_step){.size = 10, .unit_price_minor = 80};
     }
     return def;
 }
@@ -128,6 +147,103 @@ Test(catalog, a_published_sale_says_what_its_definition_said)
     cr_assert_eq(stock.reserved_units, 0);
     cr_assert_eq(stock.sold_units, 0);
     cr_assert_eq(stock.restocked_units, 0);
+    eng_catalog_destroy(&catalog);
+}
+
+Test(catalog, a_published_sale_has_the_rules_of_its_definition)
+{
+    struct eng_catalog catalog = catalog_make(4, 40, 3);
+    struct tg_sale_def *def = group_make(7, 2);
+    bool full;
+    def->payment_window_s = 60;
+    def->refund_auto_max_minor = 5000;
+    def->team.new_buyers_only = true;
+    def->team.teams_per_user_max = 3;
+    def->share_count = 2;
+    def->shares[1] = (struct tg_channel_share){.channel = 9, .percent = 40};
+    def->announced = TG_ANNOUNCED_START;
+    def->items[0].stock_policy = TG_POLICY_ON_PAYMENT;
+    def->items[1].captain_price_minor = 0;
+    cr_assert_eq(eng_catalog_prepare(&catalog, def, &full), TG_OK);
+    eng_catalog_publish(&catalog, def);
+    const struct eng_sale *sale = eng_catalog_sale(&catalog, 7);
+    cr_assert_eq(sale->kind, TG_SALE_GROUP_BUY);
+    cr_assert_eq(sale->payment_window_ms, 60000);
+    cr_assert_eq(sale->refund_auto_max_minor, 5000);
+    cr_assert_eq(memcmp(&sale->team, &def->team, sizeof(def->team)), 0);
+    cr_assert_eq(sale->share_count, 2);
+    cr_assert_eq(sale->shares[1].channel, 9);
+    cr_assert_eq(sale->shares[1].percent, 40);
+    cr_assert_eq(sale->announced, TG_ANNOUNCED_START);
+    const struct eng_item *item = item_of(&catalog, 7, "7-0");
+    cr_assert_eq(item->stock_policy, TG_POLICY_ON_PAYMENT);
+    cr_assert(item->is_team_only);
+    cr_assert(item->has_shares);
+    cr_assert(item->is_counted);
+    cr_assert_eq(item->captain_price_minor, 50);
+    cr_assert_eq(item->ladder_steps, 2);
+    cr_assert_eq(item->ladder[1].size, 10);
+    cr_assert_eq(item->ladder[1].unit_price_minor, 80);
+    cr_assert_eq(item_of(&catalog, 7, "7-1")->captain_price_minor, 101, "as everyone");
+    free(def);
+    eng_catalog_destroy(&catalog);
+}
+
+Test(catalog, an_item_is_counted_for_its_limit_a_share_or_new_buyers_and_else_not)
+{
+    struct eng_catalog catalog = catalog_make(4, 40, 1);
+    struct tg_sale_def *plain = def_make(1, 2), *shares = def_make(2, 1),
+                       *buyers = group_make(3, 1);
+    struct tg_sale_def *defs[] = {plain, shares, buyers};
+    bool full;
+    plain->items[1].per_user_limit = shares->items[0].per_user_limit = 0;
+    buyers->items[0].per_user_limit = 0;
+    shares->share_count = 1;
+    buyers->team.new_buyers_only = true;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(eng_catalog_prepare(&catalog, defs[i], &full), TG_OK);
+        eng_catalog_publish(&catalog, defs[i]);
+        free(defs[i]);
+    }
+    cr_assert(catalog.items[0].is_counted, "a limit");
+    cr_assert_not(catalog.items[1].is_counted);
+    cr_assert_not(catalog.items[1].has_shares);
+    cr_assert(catalog.items[2].is_counted, "a share");
+    cr_assert(catalog.items[3].is_counted, "new buyers");
+    eng_catalog_destroy(&catalog);
+}
+
+Test(catalog, the_items_of_a_group_buy_belong_to_one_shard)
+{
+    struct eng_catalog catalog = catalog_make(2, 40, 3);
+    struct tg_sale_def *def = group_make(7, 5);
+    bool full;
+    sale_add(&catalog, 5, 4);
+    cr_assert_eq(eng_catalog_prepare(&catalog, def, &full), TG_OK);
+    eng_catalog_publish(&catalog, def);
+    for (uint32_t i = 4; i < 9; i++) {
+        cr_assert_eq(catalog.items[i].partition, 4);
+        cr_assert_eq(catalog.items[i].shard, 4 % 3);
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(catalog.items[i].partition, i);
+    free(def);
+    eng_catalog_destroy(&catalog);
+}
+
+Test(catalog, a_payment_is_due_a_window_after_the_order_but_for_what_is_sold_at_once)
+{
+    struct eng_catalog catalog = catalog_make(1, 3, 1);
+    struct tg_sale_def *def = def_make(1, 3);
+    bool full;
+    for (uint32_t i = 0; i < 3; i++)
+        def->items[i].stock_policy = (uint8_t)(TG_POLICY_RESERVE + i);
+    cr_assert_eq(eng_catalog_prepare(&catalog, def, &full), TG_OK);
+    eng_catalog_publish(&catalog, def);
+    cr_assert_eq(eng_item_payment_deadline_ms(&catalog.items[0], 1500), 1500 + 900000);
+    cr_assert_eq(eng_item_payment_deadline_ms(&catalog.items[1], 1500), 0, "ON_PLACE");
+    cr_assert_eq(eng_item_payment_deadline_ms(&catalog.items[2], 1500), 1500 + 900000);
+    free(def);
     eng_catalog_destroy(&catalog);
 }
 
@@ -323,6 +439,47 @@ Test(catalog, the_gate_gives_the_first_reason_in_its_order)
     eng_catalog_destroy(&catalog);
 }
 
+/* Units that are held may come back, so nobody may be told that they are gone. */
+Test(catalog, what_units_that_are_held_would_make_up_for_is_busy)
+{
+    struct eng_catalog catalog = catalog_make(1, 1, 1);
+    sale_add(&catalog, 1, 1);
+    struct eng_item *item = &catalog.items[0];
+    eng_item_transfer(item, TG_UNITS_NONE, TG_UNITS_RESERVED, 6, 0);
+    eng_item_transfer(item, TG_UNITS_NONE, TG_UNITS_RESERVED, 2, 2);
+    cr_assert_eq(eng_item_gate(item, 2, 100, 1000), TG_ACCEPTED);
+    cr_assert_eq(eng_item_gate(item, 3, 100, 1000), TG_BUSY);
+    cr_assert_eq(eng_item_gate_stock(item, 4), TG_BUSY);
+    cr_assert_eq(eng_item_gate_stock(item, 5), TG_INSUFFICIENT_STOCK, "nor would they be enough");
+    eng_item_transfer(item, TG_UNITS_NONE, TG_UNITS_SOLD, 2, 0);
+    cr_assert_eq(eng_item_gate_stock(item, 2), TG_BUSY);
+    cr_assert_eq(eng_item_gate_stock(item, 3), TG_SOLD_OUT);
+    eng_item_transfer(item, TG_UNITS_RESERVED, TG_UNITS_RESERVED, 2, -2);
+    cr_assert_eq(eng_item_gate_stock(item, 1), TG_SOLD_OUT, "held no more, but taken");
+    eng_catalog_destroy(&catalog);
+}
+
+Test(catalog, the_window_can_be_asked_without_a_price)
+{
+    struct eng_catalog catalog = catalog_make(1, 1, 1);
+    struct eng_sale *sale = sale_add(&catalog, 1, 1);
+    const struct eng_item *item = &catalog.items[0];
+    cr_assert_eq(eng_item_gate_window(item, 999), TG_NOT_STARTED);
+    cr_assert_eq(eng_item_gate_window(item, 1000), TG_ACCEPTED);
+    cr_assert_not(eng_item_is_over(item, 1999));
+    cr_assert_eq(eng_item_gate_window(item, 2000), TG_ENDED);
+    cr_assert(eng_item_is_over(item, 2000));
+    bool changes;
+    cr_assert_eq(eng_sale_state_decide(sale, TG_SALE_PAUSED, &changes), TG_OK);
+    eng_sale_state_settle(sale, TG_SALE_PAUSED, true);
+    cr_assert_eq(eng_item_gate_window(item, 1500), TG_PAUSED);
+    cr_assert_not(eng_item_is_over(item, 1500), "it goes on later");
+    cr_assert_eq(eng_sale_state_decide(sale, TG_SALE_CLOSED, &changes), TG_OK);
+    eng_sale_state_settle(sale, TG_SALE_CLOSED, true);
+    cr_assert(eng_item_is_over(item, 0));
+    eng_catalog_destroy(&catalog);
+}
+
 Test(catalog, a_closed_sale_has_ended_at_any_time)
 {
     struct eng_catalog catalog = catalog_make(1, 1, 1);
@@ -372,6 +529,36 @@ Test(catalog, moved_stock_is_published_as_a_whole)
     eng_catalog_destroy(&catalog);
 }
 
+Test(catalog, units_go_from_any_place_to_any_other)
+{
+    static const struct {
+        uint8_t before, after;
+        int available, reserved, sold;
+    } table[] = {
+        {TG_UNITS_NONE, TG_UNITS_NONE, 0, 0, 0},
+        {TG_UNITS_NONE, TG_UNITS_RESERVED, -3, 3, 0},
+        {TG_UNITS_NONE, TG_UNITS_SOLD, -3, 0, 3},
+        {TG_UNITS_RESERVED, TG_UNITS_NONE, 3, -3, 0},
+        {TG_UNITS_RESERVED, TG_UNITS_RESERVED, 0, 0, 0},
+        {TG_UNITS_RESERVED, TG_UNITS_SOLD, 0, -3, 3},
+        {TG_UNITS_SOLD, TG_UNITS_NONE, 3, 0, -3},
+        {TG_UNITS_SOLD, TG_UNITS_RESERVED, 0, 3, -3},
+        {TG_UNITS_SOLD, TG_UNITS_SOLD, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct eng_catalog catalog = catalog_make(1, 1, 1);
+        sale_add(&catalog, 1, 1);
+        struct eng_item *item = &catalog.items[0];
+        eng_item_move(item, -6, 3, 3, 0);
+        eng_item_transfer(item, table[i].before, table[i].after, 3, 0);
+        struct tg_stock stock = eng_item_stock(item);
+        cr_assert_eq(stock.available_units, 4 + table[i].available, "row %zu", i);
+        cr_assert_eq(stock.reserved_units, 3 + table[i].reserved, "row %zu", i);
+        cr_assert_eq(stock.sold_units, 3 + table[i].sold, "row %zu", i);
+        eng_catalog_destroy(&catalog);
+    }
+}
+
 static void move(int64_t available, int64_t reserved, int64_t sold, int64_t restocked)
 {
     struct eng_catalog catalog = catalog_make(1, 1, 1);
@@ -392,6 +579,14 @@ Test(catalog, giving_back_what_nobody_holds_stops_the_process, .signal = SIGABRT
 Test(catalog, selling_back_what_nobody_bought_stops_the_process, .signal = SIGABRT)
 {
     move(1, 0, -1, 0);
+}
+
+Test(catalog, letting_go_of_what_nobody_held_stops_the_process, .signal = SIGABRT)
+{
+    struct eng_catalog catalog = catalog_make(1, 1, 1);
+    sale_add(&catalog, 1, 1);
+    eng_item_transfer(&catalog.items[0], TG_UNITS_NONE, TG_UNITS_RESERVED, 2, 1);
+    eng_item_transfer(&catalog.items[0], TG_UNITS_RESERVED, TG_UNITS_RESERVED, 2, -2);
 }
 
 Test(catalog, a_unit_that_vanishes_stops_the_process, .signal = SIGABRT)
@@ -457,9 +652,10 @@ Test(catalog, a_change_of_state_counts_when_it_is_durable_and_one_goes_at_a_time
 
 /* --- definitions --- */
 
-static enum tg_field check_with(void (*spoil)(struct tg_sale_def *def))
+static enum tg_field check_with(struct tg_sale_def *(*make)(uint64_t sale_id, uint32_t items),
+                                void (*spoil)(struct tg_sale_def *def))
 {
-    struct tg_sale_def *def = def_make(1, 3);
+    struct tg_sale_def *def = make(1, 3);
     spoil(def);
     enum tg_field field = eng_sale_def_check(def);
     free(def);
@@ -469,7 +665,7 @@ static enum tg_field check_with(void (*spoil)(struct tg_sale_def *def))
 #define SPOILS(X)                                                                                  \
     X(sale_id, SALE_ID, def->sale_id = 0)                                                          \
     X(kind_0, KIND, def->kind = 0)                                                                 \
-    X(kind_later, KIND, def->kind = 2)                                                             \
+    X(kind_later, KIND, def->kind = 3)                                                             \
     X(name_none, NAME, def->name_bytes = 0)                                                        \
     X(name_control, NAME, def->name[2] = '\n')                                                     \
     X(name_nul, NAME, def->name[5] = '\0')                                                         \
@@ -493,7 +689,45 @@ static enum tg_field check_with(void (*spoil)(struct tg_sale_def *def))
     X(list_beyond, LIST_PRICE, def->items[1].list_price_minor = TG_PRICE_MINOR_MAX + 1)            \
     X(sale_negative, SALE_PRICE, def->items[0].sale_price_minor = -1)                              \
     X(sale_beyond, SALE_PRICE, def->items[0].sale_price_minor = TG_PRICE_MINOR_MAX + 1)            \
-    X(stock_beyond, STOCK, def->items[2].stock_units = TG_STOCK_UNITS_MAX + 1)
+    X(stock_beyond, STOCK, def->items[2].stock_units = TG_STOCK_UNITS_MAX + 1)                     \
+    X(window_none, PAYMENT_WINDOW, def->payment_window_s = 0)                                      \
+    X(window_beyond, PAYMENT_WINDOW, def->payment_window_s = TG_PAYMENT_WINDOW_S_MAX + 1)          \
+    X(refund_negative, REFUND_AUTO_MAX, def->refund_auto_max_minor = -1)                           \
+    X(refund_beyond, REFUND_AUTO_MAX, def->refund_auto_max_minor = TG_AMOUNT_MINOR_MAX + 1)        \
+    X(team_without_kind, GROUP_BUY, def->team.team_lifetime_s = 60)                                \
+    X(kind_without_team, GROUP_BUY, def->kind = TG_SALE_GROUP_BUY)                                 \
+    X(shares_beyond, CHANNEL_SHARES, def->share_count = TG_CHANNEL_SHARES_MAX + 1)                 \
+    X(share_of_none, CHANNEL_SHARES, def->share_count = 1)                                         \
+    X(share_of_more, CHANNEL_SHARES, (def->share_count = 1, def->shares[0].percent = 101))         \
+    X(share_twice, CHANNEL_SHARES,                                                                 \
+      (def->share_count = 2, def->shares[0].percent = def->shares[1].percent = 1))                 \
+    X(policy_none, STOCK_POLICY, def->items[1].stock_policy = 0)                                   \
+    X(policy_beyond, STOCK_POLICY, def->items[1].stock_policy = 4)                                 \
+    X(captain_of_none, CAPTAIN_PRICE, def->items[1].captain_price_minor = 1)                       \
+    X(ladder_of_none, LADDER, (def->items[0].ladder_steps = 1, def->items[0].ladder[0].size = 2))
+
+/* The same, of a group-buy. */
+#define GROUP_SPOILS(X)                                                                            \
+    X(team_of_one, TEAM_SIZE, def->team.team_size = 1)                                             \
+    X(team_of_none, TEAM_SIZE, def->team.team_size = 0)                                            \
+    X(team_beyond, TEAM_SIZE, def->team.team_size = TG_TEAM_SIZE_MAX + 1)                          \
+    X(lifetime_short, TEAM_LIFETIME, def->team.team_lifetime_s = TG_TEAM_LIFETIME_S_MIN - 1)       \
+    X(lifetime_beyond, TEAM_LIFETIME, def->team.team_lifetime_s = TG_TEAM_LIFETIME_S_MAX + 1)      \
+    X(deadline_none, AT_DEADLINE, def->team.at_deadline = 0)                                       \
+    X(deadline_beyond, AT_DEADLINE, def->team.at_deadline = 3)                                     \
+    X(min_of_fail, TEAM_SIZE_MIN, def->team.team_size_min = 1)                                     \
+    X(min_none, TEAM_SIZE_MIN, def->team.at_deadline = TG_DEADLINE_AUTO_COMPLETE)                  \
+    X(min_beyond, TEAM_SIZE_MIN,                                                                   \
+      (def->team.at_deadline = TG_DEADLINE_AUTO_COMPLETE, def->team.team_size_min = 11))           \
+    X(captain_negative, CAPTAIN_PRICE, def->items[1].captain_price_minor = -1)                     \
+    X(captain_dearer, CAPTAIN_PRICE, def->items[1].captain_price_minor = 102)                      \
+    X(ladder_beyond, LADDER, def->items[0].ladder_steps = TG_LADDER_STEPS_MAX + 1)                 \
+    X(ladder_of_one, LADDER, def->items[0].ladder[0].size = 1)                                     \
+    X(ladder_large, LADDER, def->items[0].ladder[1].size = 11)                                     \
+    X(ladder_flat, LADDER, def->items[0].ladder[1].size = 2)                                       \
+    X(ladder_dear, LADDER, def->items[0].ladder[0].unit_price_minor = 100)                         \
+    X(ladder_rising, LADDER, def->items[0].ladder[1].unit_price_minor = 90)                        \
+    X(ladder_negative, LADDER, def->items[0].ladder[1].unit_price_minor = -1)
 
 #define SPOIL_FUNCTION(name, field, change)                                                        \
     static void spoil_##name(struct tg_sale_def *def)                                              \
@@ -501,6 +735,7 @@ static enum tg_field check_with(void (*spoil)(struct tg_sale_def *def))
         change;                                                                                    \
     }
 SPOILS(SPOIL_FUNCTION)
+GROUP_SPOILS(SPOIL_FUNCTION)
 
 static void spoil_nothing(struct tg_sale_def *def)
 {
@@ -509,13 +744,72 @@ static void spoil_nothing(struct tg_sale_def *def)
 
 Test(catalog, a_definition_in_good_order_passes)
 {
-    cr_assert_eq(check_with(spoil_nothing), TG_FIELD_NONE);
+    cr_assert_eq(check_with(def_make, spoil_nothing), TG_FIELD_NONE);
+    cr_assert_eq(check_with(group_make, spoil_nothing), TG_FIELD_NONE);
 }
 
 #define SPOIL_CHECK(name, field, change)                                                           \
-    cr_assert_eq(check_with(spoil_##name), TG_FIELD_##field, #name);
+    cr_assert_eq(check_with(def_make, spoil_##name), TG_FIELD_##field, #name);
+#define GROUP_SPOIL_CHECK(name, field, change)                                                     \
+    cr_assert_eq(check_with(group_make, spoil_##name), TG_FIELD_##field, #name);
 
 Test(catalog, each_fault_of_a_definition_is_told_by_its_field){SPOILS(SPOIL_CHECK)}
+
+Test(catalog, each_fault_of_a_group_buy_is_told_by_its_field){GROUP_SPOILS(GROUP_SPOIL_CHECK)}
+
+/* Faults are told in the order of the contract: each line mends what the line above was told. */
+Test(catalog, the_first_fault_of_the_rules_is_told)
+{
+    struct tg_sale_def *def = group_make(1, 1);
+    def->payment_window_s = 0;
+    def->refund_auto_max_minor = -1;
+    def->team.team_size = 1;
+    def->share_count = TG_CHANNEL_SHARES_MAX + 1;
+    def->items[0].stock_policy = 0;
+    def->items[0].captain_price_minor = -1;
+    def->items[0].ladder[0].size = 0;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_PAYMENT_WINDOW);
+    def->payment_window_s = 1;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_REFUND_AUTO_MAX);
+    def->refund_auto_max_minor = 0;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_TEAM_SIZE);
+    def->team.team_size = 10;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_CHANNEL_SHARES);
+    def->share_count = 0;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_STOCK_POLICY);
+    def->items[0].stock_policy = TG_POLICY_ON_PLACE;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_CAPTAIN_PRICE);
+    def->items[0].captain_price_minor = 0;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_LADDER);
+    def->items[0].ladder[0].size = 2;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_NONE);
+    free(def);
+}
+
+Test(catalog, the_ends_of_every_rule_pass)
+{
+    struct tg_sale_def *def = group_make(1, 1);
+    def->payment_window_s = TG_PAYMENT_WINDOW_S_MAX;
+    def->refund_auto_max_minor = TG_AMOUNT_MINOR_MAX;
+    def->team = (struct tg_team_rules){.team_size = TG_TEAM_SIZE_MAX,
+                                       .team_size_min = TG_TEAM_SIZE_MAX,
+                                       .at_deadline = TG_DEADLINE_AUTO_COMPLETE,
+                                       .team_lifetime_s = TG_TEAM_LIFETIME_S_MAX,
+                                       .teams_per_user_max = UINT32_MAX};
+    def->share_count = TG_CHANNEL_SHARES_MAX;
+    for (uint16_t i = 0; i < TG_CHANNEL_SHARES_MAX; i++)
+        def->shares[i] = (struct tg_channel_share){.channel = i, .percent = 100};
+    def->items[0].captain_price_minor = def->items[0].sale_price_minor;
+    def->items[0].ladder_steps = TG_LADDER_STEPS_MAX;
+    for (uint32_t i = 0; i < TG_LADDER_STEPS_MAX; i++)
+        def->items[0].ladder[i] = (struct tg_ladder_step){.size = i == 7 ? TG_TEAM_SIZE_MAX : 2 + i,
+                                                          .unit_price_minor = 7 - i};
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_NONE);
+    def->team.team_lifetime_s = TG_TEAM_LIFETIME_S_MIN;
+    def->team.team_size_min = 1;
+    cr_assert_eq(eng_sale_def_check(def), TG_FIELD_NONE);
+    free(def);
+}
 
 Test(catalog, the_ends_of_every_range_pass)
 {

@@ -251,6 +251,7 @@ static struct tg_order an_order(void)
         .external_bytes = 3,
         .quantity = 2,
         .channel = 3,
+        .lane = TG_LANE_PREPAID,
     };
 }
 
@@ -806,6 +807,99 @@ Test(client, ends_the_connection_on_frames_that_break_the_protocol, .timeout = 2
     expect_protocol_error(send_empty_frame, "does not wait");
 }
 
+/* --- subscriptions --- */
+
+struct stream {
+    uint32_t answers;
+    uint64_t last_sequence;
+    int verdict;
+};
+
+static void hear_events(void *context, const Tidegate__V1__Response *response)
+{
+    struct stream *stream = context;
+    tg_assert(response->kind_case == TIDEGATE__V1__RESPONSE__KIND_SUBSCRIBE_EVENTS);
+    stream->answers++;
+    stream->last_sequence = response->subscribe_events->next_sequence;
+    stream->verdict = (int)response->subscribe_events->verdict;
+}
+
+static void peer_push(struct peer *peer, uint64_t id, enum tg_verdict verdict, uint64_t sequence)
+{
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    Tidegate__V1__SubscribeEventsResponse body = TIDEGATE__V1__SUBSCRIBE_EVENTS_RESPONSE__INIT;
+    body.verdict = (Tidegate__V1__Verdict)verdict;
+    body.next_sequence = sequence;
+    response.correlation_id = id;
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_SUBSCRIBE_EVENTS;
+    response.subscribe_events = &body;
+    peer_send(peer, &response);
+}
+
+/* Events before, between and behind the answers of other requests; then the stream ends. */
+static void push_events_among_answers(struct peer *peer)
+{
+    peer_accept(peer);
+    Tidegate__V1__Request *request = peer_request(peer);
+    tg_assert(request->kind_case == TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS);
+    tg_assert(strcmp(request->subscribe_events->group, "erp") == 0);
+    uint64_t id = request->correlation_id;
+    tidegate__v1__request__free_unpacked(request, NULL);
+    peer_push(peer, id, TG_OK, 10);
+    peer_answer_time(peer, peer_request_id(peer), 1);
+    peer_push(peer, id, TG_OK, 20);
+    peer_answer_time(peer, peer_request_id(peer), 2);
+    peer_push(peer, id, TG_UNKNOWN_GROUP, 30);
+    peer_push(peer, id, TG_OK, 40);
+}
+
+Test(client, hands_out_a_subscription_until_its_first_answer_that_is_not_ok, .timeout = 20)
+{
+    struct peer peer;
+    struct stream stream = {0};
+    struct tg_fault fault;
+    enum tg_error error;
+    int64_t time_ms = 0;
+    Tidegate__V1__SubscribeEventsRequest subscribe = TIDEGATE__V1__SUBSCRIBE_EVENTS_REQUEST__INIT;
+    subscribe.group = (char *)"erp";
+    peer_start(&peer, push_events_among_answers);
+    struct tgc_client *client = open_client(&peer, 2);
+    cr_assert_eq(tgc_subscribe(client, &subscribe, hear_events, &stream, &fault), TG_ERR_OK);
+    cr_assert_eq(call_time(client, LONG_MS, &time_ms, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_geq(stream.last_sequence, 10);
+    cr_assert_eq(tgc_in_flight(client), 1, "it keeps its place");
+    cr_assert_eq(call_time(client, LONG_MS, &time_ms, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_eq(time_ms, 2);
+    cr_assert_geq(stream.last_sequence, 20);
+    do {
+        error = tgc_poll(client, LONG_MS, &fault);
+    } while (!error);
+    cr_assert_eq(stream.answers, 3);
+    cr_assert_eq(stream.verdict, TG_UNKNOWN_GROUP);
+    cr_assert_eq(error, TG_ERR_PROTOCOL, "nothing may follow the end of a subscription");
+    tgc_close(client);
+    peer_join(&peer);
+}
+
+Test(client, does_not_take_a_subscription_for_a_call, .timeout = 20)
+{
+    struct peer peer;
+    struct tg_fault fault;
+    Tidegate__V1__Response *response;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__SubscribeEventsRequest body = TIDEGATE__V1__SUBSCRIBE_EVENTS_REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS;
+    request.subscribe_events = &body;
+    peer_start(&peer, read_nothing);
+    struct tgc_client *client = open_client(&peer, 0);
+    cr_assert_eq(tgc_call(client, &request, LONG_MS, &response, &fault), TG_ERR_INVALID);
+    cr_assert_null(response);
+    cr_assert_eq(tgc_in_flight(client), 0);
+    tgc_close(client);
+    sem_post(&peer.go);
+    peer_join(&peer);
+}
+
 /* Finds a port where nobody listens: one that was just given back. */
 static void free_address(char address[32])
 {
@@ -855,6 +949,7 @@ static uint64_t peer_order_id(struct peer *peer)
     tg_assert(body->sale_id == 7 && body->user_id == 8 && body->unit_price_minor == 9900);
     tg_assert(strcmp(body->sku, "A01-001-M-BL") == 0);
     tg_assert(body->quantity == 2 && body->channel == 3);
+    tg_assert(body->lane == TIDEGATE__V1__LANE__LANE_PREPAID);
     tg_assert(body->external_id.len == 3 && memcmp(body->external_id.data, "x\0y", 3) == 0);
     uint64_t id = request->correlation_id;
     tidegate__v1__request__free_unpacked(request, NULL);
@@ -1053,4 +1148,142 @@ Test(client, does_not_send_an_order_that_does_not_fit_its_fields, .timeout = 20)
     sem_post(&peer.go);
     tgc_close(client);
     peer_join(&peer);
+}
+
+/* --- any request that is safe to repeat --- */
+
+static void init_change(Tidegate__V1__Request *request, Tidegate__V1__ChangeOrderRequest *change,
+                        Tidegate__V1__CancelOrder *cancel)
+{
+    static uint8_t id[TG_REQUEST_ID_BYTES] = {0xab, 0xcd};
+    tidegate__v1__request__init(request);
+    tidegate__v1__change_order_request__init(change);
+    tidegate__v1__cancel_order__init(cancel);
+    change->request_id = (ProtobufCBinaryData){sizeof(id), id};
+    change->order_id = 1025;
+    change->change_case = TIDEGATE__V1__CHANGE_ORDER_REQUEST__CHANGE_CANCEL;
+    change->cancel = cancel;
+    request->kind_case = TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER;
+    request->change_order = change;
+}
+
+/* Reads the change, which must be the same each time. */
+static uint64_t peer_change_id(struct peer *peer)
+{
+    Tidegate__V1__Request *request = peer_request(peer);
+    tg_assert(request->kind_case == TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER);
+    tg_assert(request->change_order->order_id == 1025);
+    tg_assert(request->change_order->request_id.data[0] == 0xab);
+    uint64_t id = request->correlation_id;
+    tidegate__v1__request__free_unpacked(request, NULL);
+    return id;
+}
+
+static void peer_answer_change(struct peer *peer, enum tg_verdict verdict, uint32_t retry_after_ms)
+{
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    Tidegate__V1__ChangeOrderResponse body = TIDEGATE__V1__CHANGE_ORDER_RESPONSE__INIT;
+    body.verdict = (Tidegate__V1__Verdict)verdict;
+    body.retry_after_ms = retry_after_ms;
+    body.replayed = verdict == TG_OK;
+    response.correlation_id = peer_change_id(peer);
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_CHANGE_ORDER;
+    response.change_order = &body;
+    peer_send(peer, &response);
+}
+
+static void change_over_a_loss_and_a_busy(struct peer *peer)
+{
+    peer_accept(peer);
+    peer_change_id(peer);
+    peer_hang_up(peer);
+    peer_accept(peer);
+    peer_answer_change(peer, TG_BUSY, 1);
+    peer_answer_change(peer, TG_OK, 0);
+}
+
+Test(client, sends_a_change_again_over_a_lost_connection_and_busy, .timeout = 20)
+{
+    struct peer peer;
+    struct tg_fault fault;
+    Tidegate__V1__Response *response;
+    Tidegate__V1__Request request;
+    Tidegate__V1__ChangeOrderRequest change;
+    Tidegate__V1__CancelOrder cancel;
+    init_change(&request, &change, &cancel);
+    peer_start(&peer, change_over_a_loss_and_a_busy);
+    struct tgc_client *client = open_client(&peer, 0);
+    cr_assert_eq(tgc_call_until_answered(client, &request, LONG_MS, &response, &fault), TG_ERR_OK,
+                 "%s", fault.text);
+    cr_assert_eq(tgc_outcome_of(response).verdict, TG_OK);
+    cr_assert(response->change_order->replayed);
+    tgc_response_free(response);
+    tgc_close(client);
+    peer_join(&peer);
+}
+
+static void change_refused(struct peer *peer)
+{
+    peer_accept(peer);
+    peer_answer_change(peer, TG_NOT_PAID, 0);
+}
+
+Test(client, takes_a_refusal_of_a_change_for_an_answer, .timeout = 20)
+{
+    struct peer peer;
+    Tidegate__V1__Response *response;
+    Tidegate__V1__Request request;
+    Tidegate__V1__ChangeOrderRequest change;
+    Tidegate__V1__CancelOrder cancel;
+    init_change(&request, &change, &cancel);
+    peer_start(&peer, change_refused);
+    struct tgc_client *client = open_client(&peer, 0);
+    cr_assert_eq(tgc_call_until_answered(client, &request, LONG_MS, &response, NULL), TG_ERR_OK);
+    cr_assert_eq(tgc_outcome_of(response).verdict, TG_NOT_PAID);
+    tgc_response_free(response);
+    tgc_close(client);
+    peer_join(&peer);
+}
+
+static void change_lost_then_busy_for_long(struct peer *peer)
+{
+    peer_accept(peer);
+    peer_change_id(peer);
+    peer_hang_up(peer);
+    peer_accept(peer);
+    peer_answer_change(peer, TG_BUSY, LONG_MS + 1);
+}
+
+Test(client, names_the_request_id_of_a_change_that_may_have_been_done, .timeout = 20)
+{
+    struct peer peer;
+    struct tg_fault fault;
+    Tidegate__V1__Response *response;
+    Tidegate__V1__Request request;
+    Tidegate__V1__ChangeOrderRequest change;
+    Tidegate__V1__CancelOrder cancel;
+    init_change(&request, &change, &cancel);
+    peer_start(&peer, change_lost_then_busy_for_long);
+    struct tgc_client *client = open_client(&peer, 0);
+    cr_assert_eq(tgc_call_until_answered(client, &request, LONG_MS, &response, &fault),
+                 TG_ERR_TIMEOUT);
+    cr_assert_null(response);
+    cr_assert_not_null(strstr(fault.text, "abcd0000000000000000000000000000"), "%s", fault.text);
+    tgc_close(client);
+    peer_join(&peer);
+}
+
+Test(client, finds_the_outcome_where_an_answer_keeps_it)
+{
+    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
+    Tidegate__V1__OpenTeamResponse team = TIDEGATE__V1__OPEN_TEAM_RESPONSE__INIT;
+    Tidegate__V1__PlaceOrderResponse order = TIDEGATE__V1__PLACE_ORDER_RESPONSE__INIT;
+    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_OPEN_TEAM;
+    response.open_team = &team;
+    cr_assert_eq(tgc_outcome_of(&response).verdict, TG_UNSPECIFIED, "without its order");
+    team.order = &order;
+    order.verdict = (Tidegate__V1__Verdict)TG_BUSY;
+    order.retry_after_ms = 7;
+    cr_assert_eq(tgc_outcome_of(&response).verdict, TG_BUSY);
+    cr_assert_eq(tgc_outcome_of(&response).retry_after_ms, 7);
 }

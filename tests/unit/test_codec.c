@@ -321,6 +321,7 @@ static struct tg_order random_order(uint8_t texts[64])
     }
     order.sku_bytes = most ? TG_SKU_BYTES_MAX : (uint8_t)(1 + random_below(TG_SKU_BYTES_MAX));
     order.external_bytes = (uint8_t)random_below(TG_EXTERNAL_BYTES_MAX + 1);
+    order.lane = (uint8_t)random_below(TG_LANES);
     random_fields_text(texts, 64);
     order.sku = texts;
     order.external_id = texts + 32;
@@ -335,7 +336,7 @@ static struct tg_answer random_answer(void)
         .accepted_at_ms = (int64_t)random_number(),
         .retry_after_ms = (uint32_t)random_number(),
         .verdict = (uint8_t)random_below(TG_VERDICT_COUNT),
-        .field = (uint8_t)(1 + random_below(TG_FIELD_REASON)),
+        .field = (uint8_t)(1 + random_below(TG_FIELD_LADDER)),
         .replayed = (uint8_t)random_below(2),
     };
 }
@@ -363,6 +364,7 @@ static void pb_from_order(struct pb_order *out, const struct tg_order *order)
     out->message.channel = order->channel;
     out->message.external_id.data = (uint8_t *)(uintptr_t)order->external_id;
     out->message.external_id.len = order->external_bytes;
+    out->message.lane = (Tidegate__V1__Lane)order->lane;
 }
 
 static void pb_from_answer(Tidegate__V1__PlaceOrderResponse *out, const struct tg_answer *answer)
@@ -392,7 +394,7 @@ static bool same_order(const struct tg_order *a, const struct tg_order *b)
     return memcmp(a->request_id, b->request_id, TG_REQUEST_ID_BYTES) == 0 &&
            a->sale_id == b->sale_id && a->user_id == b->user_id &&
            a->unit_price_minor == b->unit_price_minor && a->quantity == b->quantity &&
-           a->channel == b->channel && a->sku_bytes == b->sku_bytes &&
+           a->channel == b->channel && a->lane == b->lane && a->sku_bytes == b->sku_bytes &&
            a->external_bytes == b->external_bytes && memcmp(a->sku, b->sku, a->sku_bytes) == 0 &&
            (a->external_bytes == 0 ||
             memcmp(a->external_id, b->external_id, a->external_bytes) == 0);
@@ -408,9 +410,10 @@ static bool same_answer(const struct tg_answer *a, const struct tg_answer *b)
 /* --- orders ------------------------------------------------------------------------------------
  */
 
-static const uint8_t order_wires[] = {0,           WIRE_BYTES,  WIRE_VARINT,
-                                      WIRE_BYTES,  WIRE_VARINT, WIRE_VARINT,
-                                      WIRE_VARINT, WIRE_VARINT, WIRE_BYTES};
+static const uint8_t order_wires[] = {0,           WIRE_BYTES,  WIRE_VARINT, WIRE_BYTES,
+                                      WIRE_VARINT, WIRE_VARINT, WIRE_VARINT, WIRE_VARINT,
+                                      WIRE_BYTES,  WIRE_BYTES,  WIRE_VARINT};
+#define ORDER_LINES 9
 
 static bool naive_sku(struct tg_bytes sku)
 {
@@ -441,18 +444,52 @@ static enum tg_field naive_first_wrong(const struct scan *scanned)
     if (last_of(scanned, 7).value > 65535) {
         return TG_FIELD_CHANNEL;
     }
-    return last_of(scanned, 8).data.size > 32 ? TG_FIELD_EXTERNAL_ID : TG_FIELD_NONE;
+    if (last_of(scanned, 8).data.size > 32) {
+        return TG_FIELD_EXTERNAL_ID;
+    }
+    return last_of(scanned, 10).value > 3 ? TG_FIELD_LANE : TG_FIELD_NONE;
+}
+
+/* What stands before the first of the `lines`; the whole message when there is none. */
+static struct tg_bytes before_lines(struct tg_bytes message)
+{
+    static struct scan scanned;
+    scan(message, &scanned); /* also when it broke off: what it saw counts */
+    for (size_t i = 0; i < scanned.count; i++) {
+        const struct scanned_field *field = &scanned.fields[i];
+        if (field->number == ORDER_LINES && field->wire == WIRE_BYTES) {
+            message.size = (size_t)(field->all.data - message.data);
+        }
+        if (field->all.data >= message.data + message.size) {
+            break;
+        }
+    }
+    return message;
+}
+
+static bool pb_refuses(const ProtobufCMessageDescriptor *descriptor, struct tg_bytes message)
+{
+    ProtobufCMessage *pb = protobuf_c_message_unpack(descriptor, NULL, message.size, message.data);
+    protobuf_c_message_free_unpacked(pb, NULL);
+    return pb == NULL;
 }
 
 /* Decodes by hand, by protobuf-c and by the naive scanner, and compares. Counts the results. */
-static void compare_order(const uint8_t *data, size_t size, unsigned counts[3])
+static void compare_order(const uint8_t *data, size_t size, unsigned counts[4])
 {
     static struct scan scanned;
     struct tg_bytes message = at_edge(data, size);
+    struct tg_bytes before = before_lines(message);
     struct tg_order order;
     enum tg_field field = TG_FIELD_LIMIT;
     enum tg_decode decoded = tg_order_decode(message, &order, &field);
     counts[decoded]++;
+    if (before.size < message.size) {
+        bool refused = pb_refuses(&tidegate__v1__place_order_request__descriptor, before);
+        check(decoded == (refused ? TG_DECODE_MALFORMED : TG_DECODE_CART), data, size);
+        check(field == TG_FIELD_LIMIT, data, size);
+        return;
+    }
 
     Tidegate__V1__PlaceOrderRequest *pb =
         tidegate__v1__place_order_request__unpack(NULL, message.size, message.data);
@@ -477,6 +514,7 @@ static void compare_order(const uint8_t *data, size_t size, unsigned counts[3])
             .channel = (uint16_t)pb->channel,
             .sku_bytes = (uint8_t)strlen(pb->sku),
             .external_bytes = (uint8_t)pb->external_id.len,
+            .lane = pb->lane == TIDEGATE__V1__LANE__LANE_FLASH ? TG_LANE_FLASH : (uint8_t)pb->lane,
         };
         memcpy(want.request_id, pb->request_id.data, TG_REQUEST_ID_BYTES);
         check(same_order(&order, &want), data, size);
@@ -547,7 +585,7 @@ Test(codec, an_order_reads_the_same_with_its_fields_in_any_order)
 
 Test(codec, orders_of_random_and_damaged_bytes_read_as_protobuf_c_reads_them)
 {
-    unsigned counts[3] = {0};
+    unsigned counts[4] = {0};
     for (round_now = 0; round_now < 2 * ROUNDS; round_now++) {
         uint8_t data[MESSAGE_MAX];
         uint8_t texts[64];
@@ -565,11 +603,12 @@ Test(codec, orders_of_random_and_damaged_bytes_read_as_protobuf_c_reads_them)
     cr_assert_gt(counts[TG_DECODE_OK], ROUNDS / 10, "the generator makes too few good orders");
     cr_assert_gt(counts[TG_DECODE_INVALID], ROUNDS / 10);
     cr_assert_gt(counts[TG_DECODE_MALFORMED], ROUNDS / 10);
+    cr_assert_gt(counts[TG_DECODE_CART], ROUNDS / 10);
 }
 
 Test(codec, every_prefix_of_an_order_reads_as_protobuf_c_reads_it)
 {
-    unsigned counts[3] = {0};
+    unsigned counts[4] = {0};
     for (round_now = 0; round_now < 500; round_now++) {
         uint8_t texts[64];
         uint8_t data[MESSAGE_MAX];
@@ -663,6 +702,36 @@ Test(codec, numbers_out_of_range_are_named_also_beyond_32_bits)
     cr_assert_eq(wrong_number(7, 65535), TG_FIELD_NONE);
     cr_assert_eq(wrong_number(7, 65536), TG_FIELD_CHANNEL);
     cr_assert_eq(wrong_number(7, 1ull << 32), TG_FIELD_CHANNEL);
+
+    cr_assert_eq(wrong_number(10, 3), TG_FIELD_NONE);
+    cr_assert_eq(wrong_number(10, 4), TG_FIELD_LANE);
+    cr_assert_eq(wrong_number(10, 1ull << 32), TG_FIELD_LANE);
+}
+
+Test(codec, an_order_that_names_no_lane_is_in_the_flash_lane)
+{
+    static const enum tg_lane lanes[] = {TG_LANE_FLASH, TG_LANE_VIP, TG_LANE_PREPAID,
+                                         TG_LANE_FLASH};
+    for (uint64_t number = 0; number < 4; number++) {
+        struct spoiled order = good_order();
+        spoil_number(&order, 10, number);
+        struct tg_order out;
+        enum tg_field field;
+        cr_assert_eq(tg_order_decode(at_edge(order.data, order.size), &out, &field), TG_DECODE_OK);
+        cr_assert_eq(out.lane, lanes[number]);
+    }
+}
+
+Test(codec, an_order_with_lines_is_a_cart_whatever_else_is_wrong)
+{
+    struct spoiled order = {.size = 0};
+    struct tg_order out;
+    enum tg_field field = TG_FIELD_LIMIT;
+    spoil_number(&order, 5, 0);
+    spoil_bytes(&order, 9, "", 0);
+    spoil_number(&order, 7, 70000);
+    cr_assert_eq(tg_order_decode(at_edge(order.data, order.size), &out, &field), TG_DECODE_CART);
+    cr_assert_eq(field, TG_FIELD_LIMIT);
 }
 
 Test(codec, a_sku_is_one_to_32_bytes_of_printable_ascii_without_spaces)
@@ -745,18 +814,40 @@ Test(codec, a_sku_that_is_too_long_is_never_encoded, .signal = SIGABRT)
 /* --- answers -----------------------------------------------------------------------------------
  */
 
-static const uint8_t answer_wires[] = {0,           WIRE_VARINT, WIRE_VARINT,
-                                       WIRE_VARINT, WIRE_VARINT, WIRE_VARINT,
-                                       WIRE_VARINT, WIRE_BYTES,  WIRE_BYTES};
+static const uint8_t answer_wires[] = {0,           WIRE_VARINT, WIRE_VARINT, WIRE_VARINT,
+                                       WIRE_VARINT, WIRE_VARINT, WIRE_VARINT, WIRE_BYTES,
+                                       WIRE_BYTES,  WIRE_BYTES};
+#define ANSWER_LINE_REFUSALS 9
 
-static void compare_answer(const uint8_t *data, size_t size, unsigned counts[3])
+/* Copies an answer without its line_refusals, which are stepped over unread. */
+static size_t without_refusals(uint8_t *out, struct tg_bytes message)
+{
+    static struct scan scanned;
+    if (!scan(message, &scanned)) {
+        memcpy(out, message.data, message.size);
+        return message.size;
+    }
+    size_t size = 0;
+    for (size_t i = 0; i < scanned.count; i++) {
+        const struct scanned_field *field = &scanned.fields[i];
+        if (field->number != ANSWER_LINE_REFUSALS || field->wire != WIRE_BYTES) {
+            memcpy(out + size, field->all.data, field->all.size);
+            size += field->all.size;
+        }
+    }
+    return size;
+}
+
+static void compare_answer(const uint8_t *data, size_t size, unsigned counts[4])
 {
     struct tg_bytes message = at_edge(data, size);
     struct tg_answer answer = {.field = 1};
     enum tg_decode decoded = tg_answer_decode(message, &answer);
     counts[decoded]++;
+    uint8_t read[MESSAGE_MAX];
+    size_t read_bytes = without_refusals(read, message);
     Tidegate__V1__PlaceOrderResponse *pb =
-        tidegate__v1__place_order_response__unpack(NULL, message.size, message.data);
+        tidegate__v1__place_order_response__unpack(NULL, read_bytes, read);
     check(decoded == (pb == NULL ? TG_DECODE_MALFORMED : TG_DECODE_OK), data, size);
     if (pb == NULL) {
         return;
@@ -806,7 +897,7 @@ Test(codec, answer_frames_are_those_of_protobuf_c_and_read_back_the_same)
 
 Test(codec, answers_of_random_and_damaged_bytes_read_as_protobuf_c_reads_them)
 {
-    unsigned counts[3] = {0};
+    unsigned counts[4] = {0};
     for (round_now = 0; round_now < 2 * ROUNDS; round_now++) {
         uint8_t data[MESSAGE_MAX];
         struct tg_answer answer = random_answer();
@@ -838,11 +929,11 @@ Test(codec, a_verdict_beyond_this_build_never_looks_like_one_it_knows)
 /* --- envelopes ---------------------------------------------------------------------------------
  */
 
-/* Fields 8 to 14 are no kinds, and 15 is one only in a Response: random fields skip them. */
-static const uint8_t envelope_wires[] = {
-    0,          WIRE_VARINT, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
-    WIRE_BYTES, WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
-    WIRE_BYTES, WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES};
+/* Kinds stand at 2 to 45, with gaps, and 15 is one only in a Response: random fields skip them. */
+#define ENVELOPE_FIELDS 46
+
+static const uint8_t envelope_wires[ENVELOPE_FIELDS] = {[1] = WIRE_VARINT,
+                                                        [2 ... ENVELOPE_FIELDS - 1] = WIRE_BYTES};
 
 static size_t write_random_envelope(uint8_t *out)
 {
@@ -854,7 +945,7 @@ static size_t write_random_envelope(uint8_t *out)
         }
         uint8_t body[MESSAGE_MAX];
         size_t body_bytes = write_random_message(body, order_wires, sizeof order_wires);
-        uint64_t kind = 1 + random_below(23);
+        uint64_t kind = 1 + random_below(ENVELOPE_FIELDS);
         size += write_varint(out + size, kind << 3 | WIRE_BYTES, 0);
         size += write_varint(out + size, body_bytes, 0);
         memcpy(out + size, body, body_bytes);
@@ -901,7 +992,7 @@ static struct naive_envelope naive_decode(struct tg_bytes message,
 }
 
 static void compare_envelope(const uint8_t *data, size_t size,
-                             const ProtobufCMessageDescriptor *descriptor, unsigned counts[3])
+                             const ProtobufCMessageDescriptor *descriptor, unsigned counts[4])
 {
     struct tg_bytes message = at_edge(data, size);
     struct tg_envelope envelope;
@@ -942,7 +1033,7 @@ Test(codec, envelopes_of_random_and_damaged_bytes_read_as_protobuf_c_reads_them)
 {
     const ProtobufCMessageDescriptor *descriptors[] = {&tidegate__v1__request__descriptor,
                                                        &tidegate__v1__response__descriptor};
-    unsigned counts[3] = {0};
+    unsigned counts[4] = {0};
     for (round_now = 0; round_now < 2 * ROUNDS; round_now++) {
         uint8_t data[MESSAGE_MAX];
         size_t size = mutate_some(data, write_random_envelope(data));
@@ -977,7 +1068,7 @@ Test(codec, every_kind_is_known_to_its_envelope)
         uint8_t data[4];
         size_t size = write_varint(data, (uint64_t)number << 3 | WIRE_BYTES, 0);
         data[size++] = 0;
-        unsigned counts[3] = {0};
+        unsigned counts[4] = {0};
         compare_envelope(data, size, &tidegate__v1__request__descriptor, counts);
         compare_envelope(data, size, &tidegate__v1__response__descriptor, counts);
         cr_assert_eq(counts[TG_DECODE_OK], number == 1 ? 0 : 2);
@@ -987,7 +1078,7 @@ Test(codec, every_kind_is_known_to_its_envelope)
 /* --- batches -----------------------------------------------------------------------------------
  */
 
-static void compare_batch(const uint8_t *data, size_t size, bool orders, unsigned counts[3])
+static void compare_batch(const uint8_t *data, size_t size, bool orders, unsigned counts[4])
 {
     struct tg_bytes rest = at_edge(data, size);
     struct tg_bytes whole = rest;
@@ -1000,9 +1091,13 @@ static void compare_batch(const uint8_t *data, size_t size, bool orders, unsigne
     enum tg_field field;
     while (orders ? tg_orders_next(&rest, &element, &malformed)
                   : tg_answers_next(&rest, &element, &malformed)) {
-        element_malformed |=
-            TG_DECODE_MALFORMED == (orders ? tg_order_decode(element, &order, &field)
-                                           : tg_answer_decode(element, &answer));
+        enum tg_decode decoded =
+            orders ? tg_order_decode(element, &order, &field) : tg_answer_decode(element, &answer);
+        bool refused = pb_refuses(orders ? &tidegate__v1__place_order_request__descriptor
+                                         : &tidegate__v1__place_order_response__descriptor,
+                                  element);
+        check(refused || decoded != TG_DECODE_MALFORMED, data, size);
+        element_malformed |= refused;
         count++;
     }
     check(rest.size == 0, data, size);
@@ -1037,7 +1132,7 @@ Test(codec, batches_of_random_and_damaged_bytes_split_as_protobuf_c_splits_them)
     static const uint8_t orders_wires[] = {0, WIRE_BYTES};
     static const uint8_t answers_wires[] = {0,          WIRE_VARINT, WIRE_BYTES,
                                             WIRE_BYTES, WIRE_BYTES,  WIRE_VARINT};
-    unsigned counts[3] = {0};
+    unsigned counts[4] = {0};
     for (round_now = 0; round_now < 2 * ROUNDS; round_now++) {
         uint8_t data[MESSAGE_MAX];
         size_t size = 0;
@@ -1161,7 +1256,7 @@ Test(codec, nothing_is_written_beyond_the_promised_room)
     cr_assert_leq(tg_orders_element(out, &order), TG_ORDER_FRAME_BYTES_MAX);
 
     out = arena_end() - TG_ANSWER_FRAME_BYTES_MAX;
-    for (int field = TG_FIELD_NONE; field <= TG_FIELD_REASON; field++) {
+    for (int field = TG_FIELD_NONE; field <= TG_FIELD_LADDER; field++) {
         struct tg_answer answer = {.order_id = UINT64_MAX,
                                    .unit_price_minor = -1,
                                    .accepted_at_ms = -1,
@@ -1268,8 +1363,14 @@ Test(codec, only_kinds_that_carry_many_things_may_be_large)
     cr_assert_eq(look_at_start(large, nine, 10).frame, TG_FRAME_PARTIAL);
     cr_assert_eq(look_at_start(large, "\x82", 1).frame, TG_FRAME_PARTIAL);
     cr_assert_eq(look_at_start(large, "\x08\x05\x82", 3).frame, TG_FRAME_PARTIAL);
+    cr_assert_eq(look_at_start(large, "\x08\x05\xfa", 3).frame, TG_FRAME_PARTIAL);
 
-    const char *many[] = {"\x1a", "\x08\x05\x1a", "\x82\x01", "\x08\x85\x01\x82\x01",
+    const char *many[] = {"\x1a",
+                          "\x08\x05\x1a",
+                          "\x82\x01",
+                          "\x08\x85\x01\x82\x01",
+                          "\xfa\x01",
+                          "\x08\x05\xfa\x01",
                           "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a"};
     for (size_t i = 0; i < sizeof many / sizeof many[0]; i++) {
         struct seen seen = look_at_start(TG_FRAME_BATCH_BYTES_MAX, many[i], strlen(many[i]));
@@ -1283,6 +1384,8 @@ Test(codec, only_kinds_that_carry_many_things_may_be_large)
                             "\x8a\x01",
                             "\x82\x02",
                             "\x82\x81",
+                            "\xfa\x02",
+                            "\xf2\x01",
                             "\x08\x05\x08",
                             "\x7a",
                             "\x18",

@@ -239,5 +239,8 @@ Test(config, the_whole_must_make_sense)
     config.holdings_max = 63;
     cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
     config.holdings_max = 64;
+    config.timers_max = 4095;
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
+    config.timers_max = 4096;
     cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_OK);
 }

@@ -40,7 +40,7 @@ static uint32_t insert(struct eng_requests *requests, uint64_t number, int64_t a
         return slot;
     struct eng_order *order = &requests->orders[slot];
     order->order_id = number + 1;
-    order->user_id = number;
+    order->item = (uint32_t)number;
     order->accepted_at_ms = accepted_at_ms;
     order->quantity = 1;
     return slot;

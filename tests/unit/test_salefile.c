@@ -1,5 +1,6 @@
 #include "ctl/salefile.h"
 
+#include "base/life.h"
 #include "ctl/text.h"
 
 #include <criterion/criterion.h>
@@ -78,18 +79,148 @@ Test(salefile, a_good_file_becomes_the_whole_request)
     ctl_salefile_free(&file);
 }
 
-Test(salefile, the_example_in_the_docs_is_good)
+/* Reads docs/examples/<name>, which must be good. */
+static void parse_example(const char *name, struct ctl_salefile *file)
 {
     static char text[65536];
-    struct ctl_salefile file;
+    char path[64];
     struct tg_fault fault = {0};
-    FILE *stream = fopen("docs/examples/seckill.json", "r");
+    snprintf(path, sizeof(path), "docs/examples/%s", name);
+    FILE *stream = fopen(path, "r");
     if (!stream)
         cr_skip_test("not run from the top of the tree");
     text[fread(text, 1, sizeof(text) - 1, stream)] = '\0';
     fclose(stream);
-    cr_assert_eq(parse(text, &file, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_eq(parse(text, file, &fault), TG_ERR_OK, "%s", fault.text);
+}
+
+Test(salefile, the_examples_in_the_docs_are_good)
+{
+    struct ctl_salefile file;
+    parse_example("seckill.json", &file);
     ctl_salefile_free(&file);
+
+    parse_example("group-buy.json", &file);
+    const Tidegate__V1__GroupBuyRules *rules = file.request.sale->group_buy;
+    cr_assert_eq((int)file.request.sale->kind, TG_SALE_GROUP_BUY);
+    cr_assert_not_null(rules);
+    cr_assert_eq(rules->team_size, 3);
+    cr_assert_eq(rules->teams_per_user_max, 2);
+    cr_assert_eq((int)rules->at_deadline, TG_DEADLINE_AUTO_COMPLETE);
+    cr_assert_eq(rules->team_size_min, 2);
+    cr_assert_eq(file.request.items[0]->captain_price_minor, 3900);
+    cr_assert_eq(file.request.items[0]->n_ladder, 2);
+    cr_assert_eq(file.request.items[0]->ladder[1]->unit_price_minor, 3900);
+    ctl_salefile_free(&file);
+
+    parse_example("shop.json", &file);
+    cr_assert_eq(file.request.sale->payment_window_s, 120);
+    cr_assert_eq(file.request.sale->n_channel_shares, 2);
+    cr_assert_eq(file.request.sale->channel_shares[1]->percent, 30);
+    cr_assert_eq((int)file.request.items[2]->stock_policy, TG_POLICY_ON_PAYMENT);
+    ctl_salefile_free(&file);
+}
+
+Test(salefile, rules_that_are_not_given_are_the_defaults)
+{
+    struct ctl_salefile file;
+    struct tg_fault fault = {0};
+    cr_assert_eq(parse(good, &file, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_eq(file.sale.payment_window_s, 900);
+    cr_assert_eq(file.sale.refund_auto_max_minor, 0);
+    cr_assert_null(file.sale.group_buy);
+    cr_assert_eq(file.sale.n_channel_shares, 0);
+    cr_assert_eq((int)file.items[0].stock_policy, TG_POLICY_RESERVE);
+    cr_assert_eq(file.items[0].n_ladder, 0);
+    ctl_salefile_free(&file);
+    expect_taken("\"seckill\"", "\"group_buy\",\"group_buy\":{\"team_size\":2}", &file);
+    cr_assert_eq(file.group_buy.team_lifetime_s, 86400);
+    cr_assert_eq((int)file.group_buy.at_deadline, TG_DEADLINE_FAIL);
+    cr_assert_not(file.group_buy.new_buyers_only);
+    ctl_salefile_free(&file);
+}
+
+Test(salefile, a_rule_out_of_range_is_named_with_what_it_must_be)
+{
+    static const char id[] = "\"sale_id\":1";
+    expect_refused(id, "\"sale_id\":1,\"payment_window_s\":0", "payment_window_s must be");
+    expect_refused(id, "\"sale_id\":1,\"payment_window_s\":2592001", "payment_window_s must be");
+    expect_refused(id, "\"sale_id\":1,\"refund_auto_max_minor\":-1", "refund_auto_max_minor must");
+    expect_refused(id, "\"sale_id\":1,\"channel_shares\":[{\"channel\":1,\"percent\":101}]",
+                   "channel_shares[0].percent must be a whole number, 1 to 100");
+    expect_refused(id, "\"sale_id\":1,\"channel_shares\":[{\"channel\":1}]",
+                   "channel_shares[0].percent is missing");
+    expect_refused(id,
+                   "\"sale_id\":1,\"channel_shares\":[{\"channel\":1,\"percent\":5},"
+                   "{\"channel\":1,\"percent\":6}]",
+                   "channel_shares[1].channel 1 stands already in channel_shares[0]");
+    expect_refused("\"per_order_max\":0", "\"per_order_max\":0,\"stock_policy\":\"later\"",
+                   "items[0].stock_policy must be reserve, on_place or on_payment, not \"later\"");
+}
+
+/* The good file as a group-buy whose rules are `rules`. */
+static void expect_rules_refused(const char *rules, const char *words)
+{
+    char kind[256];
+    snprintf(kind, sizeof(kind), "\"group_buy\",\"group_buy\":%s", rules);
+    expect_refused("\"seckill\"", kind, words);
+}
+
+Test(salefile, the_rules_of_teams_belong_to_a_group_buy)
+{
+    expect_refused("\"seckill\"", "\"group_buy\"", "group_buy is missing");
+    expect_refused("\"seckill\"", "\"seckill\",\"group_buy\":{\"team_size\":2}",
+                   "group_buy stands only with \"kind\": \"group_buy\"");
+    expect_refused("\"per_order_max\":0", "\"per_order_max\":0,\"captain_price_minor\":1",
+                   "items[0].captain_price_minor stands only with");
+    expect_refused("\"per_order_max\":0", "\"per_order_max\":0,\"ladder\":[]",
+                   "items[0].ladder stands only with");
+    expect_rules_refused("3", "group_buy must be an object, not a number");
+    expect_rules_refused("{}", "group_buy.team_size is missing");
+    expect_rules_refused("{\"team_size\":1}",
+                         "group_buy.team_size must be a whole number, 2 to 100");
+    expect_rules_refused("{\"team_size\":3,\"team_lifetime_s\":59}",
+                         "group_buy.team_lifetime_s must");
+    expect_rules_refused("{\"team_size\":3,\"new_buyers_only\":1}",
+                         "group_buy.new_buyers_only must be true or false, not a number");
+    expect_rules_refused("{\"team_size\":3,\"at_deadline\":\"auto_complete\"}",
+                         "group_buy.team_size_min is missing");
+    expect_rules_refused("{\"team_size\":3,\"at_deadline\":\"auto_complete\",\"team_size_min\":4}",
+                         "group_buy.team_size_min must be a whole number, 1 to 3");
+    expect_rules_refused("{\"team_size\":3,\"team_size_min\":2}",
+                         "group_buy.team_size_min stands only with");
+    expect_rules_refused("{\"team_size\":3,\"team_sizes\":2}", "did you mean \"team_size\"?");
+}
+
+static void expect_ladder_refused(const char *ladder, const char *words)
+{
+    static const char rules[] = "\"group_buy\",\"group_buy\":{\"team_size\":3}";
+    struct ctl_salefile file;
+    struct tg_fault fault = {0};
+    char *team = edited("\"seckill\"", rules), text[2048];
+    const char *at = strstr(team, "\"per_order_max\":0");
+    snprintf(text, sizeof(text), "%.*s\"ladder\":%s,%s", (int)(at - team), team, ladder, at);
+    cr_expect_eq(parse(text, &file, &fault), TG_ERR_INVALID, "took %s", ladder);
+    cr_expect_not_null(strstr(fault.text, words), "%s: %s", ladder, fault.text);
+    ctl_salefile_free(&file);
+    free(team);
+}
+
+Test(salefile, a_ladder_rises_in_size_and_falls_in_price)
+{
+    expect_ladder_refused(
+        "[{\"size\":2,\"unit_price_minor\":9900}]",
+        "items[0].ladder[0].unit_price_minor must be below sale_price_minor, 9900");
+    expect_ladder_refused("[{\"size\":4,\"unit_price_minor\":100}]",
+                          "items[0].ladder[0].size must be a whole number, 2 to 3");
+    expect_ladder_refused("[{\"size\":3,\"unit_price_minor\":100},"
+                          "{\"size\":3,\"unit_price_minor\":90}]",
+                          "items[0].ladder[1].size must be above that of the step before, 3");
+    expect_ladder_refused("[{\"size\":2,\"unit_price_minor\":100},"
+                          "{\"size\":3,\"unit_price_minor\":100}]",
+                          "ladder[1].unit_price_minor must be below that of the step before, 100");
+    expect_ladder_refused("[3]", "items[0].ladder[0] must be an object");
+    expect_ladder_refused("[{},{},{},{},{},{},{},{},{}]", "an array of 0 to 8 elements, not of 9");
 }
 
 Test(salefile, an_id_may_be_digits_in_a_string)
@@ -143,7 +274,7 @@ Test(salefile, an_unknown_key_is_refused_with_the_one_that_was_meant)
     expect_refused("currency", "curency", "did you mean \"currency\"?");
 }
 
-Test(salefile, every_key_is_required)
+Test(salefile, every_key_that_all_sales_have_is_required)
 {
     expect_refused("\"sale_id\":1,", "", "sale_id is missing");
     expect_refused("\"kind\":\"seckill\",", "", "kind is missing");
@@ -165,7 +296,7 @@ Test(salefile, a_field_out_of_range_is_named_with_what_it_must_be)
     expect_refused("\"sale_id\":1", "\"sale_id\":0", "sale_id must be a whole number from 1");
     expect_refused("\"sale_id\":1", "\"sale_id\":-1", "sale_id must be");
     expect_refused("\"sale_id\":1", "\"sale_id\":\"1x\"", "sale_id must be");
-    expect_refused("seckill", "auction", "kind must be \"seckill\", not \"auction\"");
+    expect_refused("seckill", "auction", "kind must be seckill or group_buy, not \"auction\"");
     expect_refused("十一月", "", "name must be 1 to 128 bytes");
     expect_refused("十一月", "a\\nb", "name must be");
     expect_refused("\"CNY\"", "\"cny\"", "currency must be three capital letters");

@@ -1,6 +1,8 @@
 /* The shard's decisions one by one. tests/unit/test_shard_fuzz.c plays them against a model. */
 #include "engine/shard.h"
 
+#include "engine/life.h"
+
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +16,8 @@ enum {
     STARTS = 1000,
     ENDS = 100000,
     PRICE = 100,
+    WINDOW_MS = 900000,
+    SALE_TIMERS = 2, /* on the first shard: the start and the end of the sale */
 };
 
 /* Two shards, one sale of four items: 0 and 2 belong to shard 0, 1 and 3 to shard 1. Item 0 and 1
@@ -24,14 +28,14 @@ struct world {
     struct tg_record record;
 };
 
-static void sale_add(struct eng_engine *engine)
+static struct tg_sale_def *def_make(void)
 {
     struct tg_sale_def *def = tg_sale_def_create(4);
-    bool full;
     def->sale_id = 1;
     def->kind = TG_SALE_SECKILL;
     def->starts_at_ms = STARTS;
     def->ends_at_ms = ENDS;
+    def->payment_window_s = WINDOW_MS / 1000;
     for (uint32_t i = 0; i < 4; i++) {
         def->items[i].sku_bytes = 1;
         def->items[i].sku[0] = (uint8_t)('A' + i);
@@ -39,33 +43,62 @@ static void sale_add(struct eng_engine *engine)
         def->items[i].stock_units = i < 2 ? 10 : 5;
         def->items[i].per_user_limit = i < 2 ? 3 : 0;
         def->items[i].per_order_max = i < 2 ? 2 : 0;
+        def->items[i].stock_policy = TG_POLICY_RESERVE;
     }
+    return def;
+}
+
+/* `def` is freed. */
+static void sale_add(struct eng_engine *engine, struct tg_sale_def *def)
+{
+    bool full;
     cr_assert_eq(eng_catalog_prepare(&engine->catalog, def, &full), TG_OK);
-    eng_catalog_publish(&engine->catalog, def);
+    eng_engine_publish_sale(engine, def);
     free(def);
 }
 
-/* `world` is filled in place: shards point into it. */
-static void world_make_sized(struct world *world, uint32_t orders_max, uint32_t holdings_max)
+struct sizes {
+    uint32_t orders_max, holdings_max, timers_max;
+};
+
+/* `world` is filled in place: shards point into it. Without a sale. */
+static void world_make_empty(struct world *world, struct sizes sizes)
 {
     struct eng_config config = {
         .shards = 2,
         .sales_max = 4,
         .items_max = 16,
-        .orders_max = orders_max,
-        .holdings_max = holdings_max,
+        .orders_max = sizes.orders_max,
+        .holdings_max = sizes.holdings_max,
+        .timers_max = sizes.timers_max,
         .request_ttl_ms = TTL_MS,
         .hash_seed = 3,
     };
     struct tg_fault fault;
     memset(world, 0, sizeof(*world));
     cr_assert_eq(eng_engine_create(&config, &world->engine, &fault), TG_ERR_OK);
-    sale_add(&world->engine);
 }
+
+static void world_make_sized(struct world *world, struct sizes sizes)
+{
+    world_make_empty(world, sizes);
+    sale_add(&world->engine, def_make());
+}
+
+static const struct sizes roomy = {.orders_max = 64, .holdings_max = 64, .timers_max = 64};
 
 static void world_make(struct world *world)
 {
-    world_make_sized(world, 64, 64);
+    world_make_sized(world, roomy);
+}
+
+/* A world with a sale of other rules. */
+static void world_make_with(struct world *world, void (*rules)(struct tg_sale_def *def))
+{
+    struct tg_sale_def *def = def_make();
+    rules(def);
+    world_make_empty(world, roomy);
+    sale_add(&world->engine, def);
 }
 
 static struct eng_item *item_at(struct world *world, uint32_t item)
@@ -124,6 +157,8 @@ struct picture {
     uint32_t orders[2];
     uint32_t holdings[2];
     uint32_t in_flight[4];
+    uint32_t timers[2];
+    uint32_t timers_promised[2];
 };
 
 static struct picture picture_of(struct world *world)
@@ -137,6 +172,8 @@ static struct picture picture_of(struct world *world)
     for (uint32_t i = 0; i < 2; i++) {
         picture.orders[i] = world->engine.shards[i].requests.count;
         picture.holdings[i] = world->engine.shards[i].holdings.count;
+        picture.timers[i] = eng_wheel_count(world->engine.shards[i].wheel);
+        picture.timers_promised[i] = world->engine.shards[i].timers_promised;
     }
     return picture;
 }
@@ -154,6 +191,22 @@ static uint32_t sweep(struct world *world, uint32_t item, int64_t now_ms)
     for (int call = 0; call < 16; call++)
         dropped += eng_shard_sweep(owner(world, item), now_ms);
     return dropped;
+}
+
+/* Each is refused for one reason, and moves nothing. */
+static void expect_refusal(struct world *world, uint32_t item, const struct tg_order *order,
+                           int64_t now_ms, enum tg_verdict verdict)
+{
+    struct picture before = picture_of(world);
+    struct tg_record record_before = world->record;
+    struct eng_decision decision;
+    eng_shard_place(owner(world, item), item_at(world, item), order, now_ms, &world->record,
+                    &decision);
+    cr_assert_eq(decision.verdict, verdict, "%s, not %s", tg_verdict_name((int)verdict),
+                 tg_verdict_name((int)decision.verdict));
+    cr_assert_eq(decision.field == TG_FIELD_PER_ORDER, verdict == TG_INVALID_ARGUMENT);
+    cr_assert(unmoved(world, &before), "%s moved something", tg_verdict_name((int)verdict));
+    cr_assert_eq(memcmp(&record_before, &world->record, sizeof(record_before)), 0);
 }
 
 /* --- accepting --- */
@@ -192,7 +245,7 @@ Test(shard, the_record_of_an_accepted_order_says_all_of_it)
     const struct tg_record *record = &world.record;
     cr_assert_eq(record->kind, TG_RECORD_ORDER);
     cr_assert_eq(record->outcome, 0);
-    cr_assert_eq(record->channel, 65535);
+    cr_assert_eq(record->order.channel, 65535);
     cr_assert_eq(record->item, 1);
     cr_assert_eq(record->order_id, 0);
     cr_assert_eq(record->at_ms, NOW);
@@ -234,23 +287,264 @@ Test(shard, the_last_unit_can_be_bought_and_no_more)
     eng_engine_destroy(&world.engine);
 }
 
-/* --- refusing --- */
+/* --- policies --- */
 
-/* Each is refused for one reason, and moves nothing. */
-static void expect_refusal(struct world *world, uint32_t item, const struct tg_order *order,
-                           int64_t now_ms, enum tg_verdict verdict)
+static void mixed_policies(struct tg_sale_def *def)
 {
-    struct picture before = picture_of(world);
-    struct tg_record record_before = world->record;
-    struct eng_decision decision;
-    eng_shard_place(owner(world, item), item_at(world, item), order, now_ms, &world->record,
-                    &decision);
-    cr_assert_eq(decision.verdict, verdict, "%s, not %s", tg_verdict_name((int)verdict),
-                 tg_verdict_name((int)decision.verdict));
-    cr_assert_eq(decision.field == TG_FIELD_PER_ORDER, verdict == TG_INVALID_ARGUMENT);
-    cr_assert(unmoved(world, &before), "%s moved something", tg_verdict_name((int)verdict));
-    cr_assert_eq(memcmp(&record_before, &world->record, sizeof(record_before)), 0);
+    def->items[2].stock_policy = TG_POLICY_ON_PLACE;
+    def->items[3].stock_policy = TG_POLICY_ON_PAYMENT;
 }
+
+Test(shard, an_item_sold_at_once_goes_from_available_to_sold_and_sets_no_timer)
+{
+    struct world world;
+    world_make_with(&world, mixed_policies);
+    struct picture before = picture_of(&world);
+    struct tg_order order = order_of(1, 1), next = order_of(2, 2);
+    order.quantity = 5;
+    place(&world, 2, &order);
+    struct tg_stock stock = eng_item_stock(item_at(&world, 2));
+    cr_assert_eq(stock.available_units, 0);
+    cr_assert_eq(stock.reserved_units, 0);
+    cr_assert_eq(stock.sold_units, 5);
+    eng_shard_order_refused(owner(&world, 2), &world.record);
+    cr_assert(unmoved(&world, &before));
+    accept(&world, 2, &order, 1);
+    cr_assert_eq(eng_wheel_count(owner(&world, 2)->wheel), SALE_TIMERS);
+    cr_assert_eq(verdict_at(&world, 2, &next, NOW), TG_SOLD_OUT);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_item_taken_when_paid_moves_nothing_but_some_must_be_there)
+{
+    struct world world;
+    world_make_with(&world, mixed_policies);
+    struct tg_stock before = eng_item_stock(item_at(&world, 3));
+    struct tg_order first = order_of(1, 1), second = order_of(2, 2), more = order_of(3, 3);
+    first.quantity = second.quantity = 5;
+    accept(&world, 3, &first, 1);
+    accept(&world, 3, &second, 2);
+    struct tg_stock after = eng_item_stock(item_at(&world, 3));
+    cr_assert_eq(memcmp(&before, &after, sizeof(after)), 0);
+    cr_assert_eq(eng_wheel_count(owner(&world, 3)->wheel), 2, "both are to be paid in time");
+    more.quantity = 6;
+    cr_assert_eq(verdict_at(&world, 3, &more, NOW), TG_INSUFFICIENT_STOCK);
+    eng_item_move(item_at(&world, 3), -5, 0, 5, 0);
+    cr_assert_eq(verdict_at(&world, 3, &more, NOW), TG_SOLD_OUT);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- timers --- */
+
+/* The one timer that is due at this moment. */
+static struct eng_timer due_at(struct world *world, uint32_t item, int64_t now_ms)
+{
+    struct eng_timer timers[8];
+    uint32_t count = eng_wheel_due(owner(world, item)->wheel, now_ms, timers, 8);
+    cr_assert_eq(count, 1, "%u timers", count);
+    return timers[0];
+}
+
+Test(shard, a_durable_order_is_to_be_paid_a_window_after_its_acceptance)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    place(&world, 1, &order);
+    cr_assert_eq(eng_wheel_count(owner(&world, 1)->wheel), 0, "it may yet be refused");
+    world.record.order_id = 77;
+    eng_shard_order_durable(owner(&world, 1), &world.record);
+    struct eng_timer timer = due_at(&world, 1, NOW + WINDOW_MS + 1000);
+    cr_assert_eq(timer.due_ms, NOW + WINDOW_MS);
+    cr_assert_eq(timer.id, eng_timer_id(ENG_TIMER_ORDER, 77));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, without_room_for_its_timer_an_order_is_busy)
+{
+    struct world world;
+    world_make_sized(&world, (struct sizes){64, 64, 2});
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2), three = order_of(3, 3);
+    struct tg_record first;
+    place(&world, 1, &one);
+    first = world.record;
+    place(&world, 1, &two);
+    expect_refusal(&world, 1, &three, NOW, TG_BUSY); /* both may need theirs */
+    eng_shard_order_refused(owner(&world, 1), &world.record);
+    first.order_id = 5;
+    eng_shard_order_durable(owner(&world, 1), &first);
+    cr_assert_eq(place(&world, 1, &three).verdict, TG_ACCEPTED);
+    eng_shard_order_refused(owner(&world, 1), &world.record);
+    accept(&world, 1, &two, 6);
+    expect_refusal(&world, 1, &three, NOW, TG_BUSY);
+    struct tg_order other = order_of(4, 4);
+    cr_assert_eq(place(&world, 2, &other).verdict, TG_ACCEPTED, "another shard, another wheel");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_sale_has_timers_for_its_start_and_its_end)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_timer start = due_at(&world, 0, STARTS + 100);
+    cr_assert_eq(start.id, eng_timer_id(ENG_TIMER_SALE_START, 0));
+    cr_assert_eq(start.due_ms, STARTS);
+    struct eng_timer end = due_at(&world, 0, ENDS + 100);
+    cr_assert_eq(end.id, eng_timer_id(ENG_TIMER_SALE_END, 0));
+    cr_assert_eq(end.due_ms, ENDS);
+    eng_engine_destroy(&world.engine);
+}
+
+static void restore_sale(struct world *world, uint8_t announced)
+{
+    struct tg_sale_def *def = def_make();
+    struct tg_stock stocks[4];
+    struct tg_fault fault;
+    world_make_empty(world, roomy);
+    memset(stocks, 0, sizeof(stocks));
+    for (uint32_t i = 0; i < 4; i++)
+        def->items[i].item = i;
+    def->state = TG_SALE_ACTIVE;
+    def->announced = announced;
+    cr_assert_eq(eng_engine_restore_sale(&world->engine, def, stocks, &fault), TG_ERR_OK);
+    free(def);
+}
+
+Test(shard, a_restored_sale_has_timers_for_what_was_not_announced)
+{
+    struct world world;
+    restore_sale(&world, TG_ANNOUNCED_START);
+    cr_assert_eq(due_at(&world, 0, ENDS + 100).id, eng_timer_id(ENG_TIMER_SALE_END, 0));
+    eng_engine_destroy(&world.engine);
+    restore_sale(&world, TG_ANNOUNCED_START | TG_ANNOUNCED_END);
+    cr_assert_eq(eng_wheel_count(owner(&world, 0)->wheel), 0);
+    eng_engine_destroy(&world.engine);
+}
+
+/* Orders never take the room of a sale that comes later. */
+Test(shard, a_wheel_full_of_orders_has_room_for_every_sale)
+{
+    struct world world;
+    world_make_sized(&world, (struct sizes){64, 64, 1});
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2);
+    accept(&world, 2, &one, 1);
+    expect_refusal(&world, 2, &two, NOW, TG_BUSY);
+    for (uint64_t id = 2; id <= 4; id++) {
+        struct tg_sale_def *def = def_make();
+        def->sale_id = id;
+        sale_add(&world.engine, def);
+    }
+    cr_assert_eq(eng_wheel_count(owner(&world, 2)->wheel), 1 + 4 * SALE_TIMERS);
+    cr_assert_eq(owner(&world, 2)->timers_promised, 0);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- shares --- */
+
+static void half_for_channel_7(struct tg_sale_def *def)
+{
+    def->share_count = 1;
+    def->shares[0] = (struct tg_channel_share){.channel = 7, .percent = 50};
+}
+
+static struct tg_order channel_order(uint8_t id, uint16_t channel, uint32_t quantity)
+{
+    struct tg_order order = order_of(id, id);
+    order.channel = channel;
+    order.quantity = quantity;
+    return order;
+}
+
+Test(shard, orders_of_a_channel_stand_for_its_share_and_no_more)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    struct tg_order first = channel_order(1, 7, 2), second = channel_order(2, 7, 1);
+    struct tg_order other = channel_order(3, 8, 2);
+    accept(&world, 2, &first, 1);
+    expect_refusal(&world, 2, &second, NOW, TG_CHANNEL_SHARE_REACHED); /* 2 of 5, rounded down */
+    cr_assert_eq(place(&world, 2, &other).verdict, TG_ACCEPTED, "no share, no bound");
+    cr_assert_eq(place(&world, 0, &second).verdict, TG_ACCEPTED, "another item, another count");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_share_is_of_what_the_books_hold_now)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    struct tg_order first = channel_order(1, 7, 2), second = channel_order(2, 7, 1);
+    accept(&world, 2, &first, 1);
+    eng_item_move(item_at(&world, 2), 1, 0, 0, 1);
+    cr_assert_eq(place(&world, 2, &second).verdict, TG_ACCEPTED, "3 of 6");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_refusal_by_the_storage_gives_the_share_back)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    struct picture before = picture_of(&world);
+    struct tg_order order = channel_order(1, 7, 2);
+    place(&world, 0, &order);
+    cr_assert_eq(owner(&world, 0)->holdings.count, 2, "the user's and the channel's");
+    eng_shard_order_refused(owner(&world, 0), &world.record);
+    cr_assert(unmoved(&world, &before));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_limit_is_told_before_the_share)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    for (uint8_t id = 1; id <= 2; id++) {
+        struct tg_order order = channel_order(id, 7, 2);
+        accept(&world, 0, &order, id);
+    }
+    struct tg_order again = channel_order(2, 7, 2), other = channel_order(3, 7, 2);
+    memset(again.request_id, 9, sizeof(again.request_id));
+    expect_refusal(&world, 0, &again, NOW, TG_LIMIT_REACHED);
+    expect_refusal(&world, 0, &other, NOW, TG_CHANNEL_SHARE_REACHED);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_table_full_after_the_limit_leaves_nothing_of_it)
+{
+    struct tg_sale_def *def = def_make();
+    struct world world;
+    half_for_channel_7(def);
+    world_make_empty(&world, (struct sizes){64, 1, 64});
+    sale_add(&world.engine, def);
+    struct tg_order order = channel_order(1, 7, 1);
+    expect_refusal(&world, 0, &order, NOW, TG_BUSY);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- group-buys --- */
+
+static void group_buy(struct tg_sale_def *def)
+{
+    def->kind = TG_SALE_GROUP_BUY;
+    def->team = (struct tg_team_rules){.team_size = 2,
+                                       .at_deadline = TG_DEADLINE_FAIL,
+                                       .new_buyers_only = true,
+                                       .team_lifetime_s = 60};
+}
+
+Test(shard, an_order_in_a_group_buy_needs_a_team_whatever_else_is_wrong)
+{
+    struct world world;
+    world_make_with(&world, group_buy);
+    struct eng_decision decision;
+    struct tg_order order = order_of(1, 1);
+    expect_refusal(&world, 3, &order, NOW, TG_TEAM_REQUIRED);
+    order.unit_price_minor++;
+    expect_refusal(&world, 3, &order, ENDS, TG_TEAM_REQUIRED);
+    cr_assert(eng_gate_refuses(&world.engine, item_at(&world, 3), &order, NOW, &decision));
+    cr_assert_eq(decision.verdict, TG_TEAM_REQUIRED);
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- refusing --- */
 
 static void set_state(struct world *world, enum tg_sale_state state)
 {
@@ -316,7 +610,7 @@ Test(shard, a_limit_counts_what_the_user_has_and_asks_for)
 Test(shard, sold_out_is_told_before_the_limit_and_the_limit_before_the_tables)
 {
     struct world world;
-    world_make_sized(&world, 2, 64);
+    world_make_sized(&world, (struct sizes){2, 64, 64});
     struct tg_order first = order_of(1, 42), second = order_of(2, 42), third = order_of(3, 42);
     first.quantity = second.quantity = third.quantity = 2;
     accept(&world, 0, &first, 1);
@@ -352,7 +646,7 @@ Test(shard, a_full_journal_is_busy_for_what_would_be_accepted_alone)
 Test(shard, a_full_table_of_requests_is_busy_until_one_is_forgotten)
 {
     struct world world;
-    world_make_sized(&world, 2, 64);
+    world_make_sized(&world, (struct sizes){2, 64, 64});
     struct tg_order one = order_of(1, 1), two = order_of(2, 2), three = order_of(3, 3);
     accept(&world, 0, &one, 1);
     accept(&world, 0, &two, 2);
@@ -367,7 +661,7 @@ Test(shard, a_full_table_of_requests_is_busy_until_one_is_forgotten)
 Test(shard, a_full_table_of_holdings_is_busy_for_new_pairs_of_limited_items_alone)
 {
     struct world world;
-    world_make_sized(&world, 64, 1);
+    world_make_sized(&world, (struct sizes){64, 1, 64});
     struct tg_order one = order_of(1, 1), two = order_of(2, 2), more = order_of(3, 1);
     accept(&world, 0, &one, 1);
     expect_refusal(&world, 0, &two, NOW, TG_BUSY);
@@ -567,6 +861,21 @@ Test(shard, the_gate_refuses_strangers_and_lets_retries_pass)
                   "the owner tells the conflict");
     cr_assert_not(eng_gate_refuses(&world.engine, item_at(&world, 1), &all, ENDS, &decision),
                   "whichever shard knows the id");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, the_gate_asks_the_owner_about_units_that_are_held)
+{
+    struct world world;
+    world_make(&world);
+    struct eng_decision decision;
+    struct tg_order order = order_of(1, 1);
+    eng_item_transfer(item_at(&world, 2), TG_UNITS_NONE, TG_UNITS_RESERVED, 5, 5);
+    cr_assert_not(eng_gate_refuses(&world.engine, item_at(&world, 2), &order, NOW, &decision));
+    expect_refusal(&world, 2, &order, NOW, TG_BUSY);
+    eng_item_transfer(item_at(&world, 2), TG_UNITS_RESERVED, TG_UNITS_RESERVED, 5, -5);
+    cr_assert(eng_gate_refuses(&world.engine, item_at(&world, 2), &order, NOW, &decision));
+    expect_refusal(&world, 2, &order, NOW, TG_SOLD_OUT);
     eng_engine_destroy(&world.engine);
 }
 
@@ -796,6 +1105,31 @@ Test(shard, a_paused_sale_keeps_its_limits_and_a_closed_one_drops_them)
     eng_engine_destroy(&world.engine);
 }
 
+Test(shard, a_channels_share_lasts_as_long_as_the_sale_and_its_orders_in_flight)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    struct tg_order order = channel_order(1, 7, 1);
+    place(&world, 2, &order);
+    cr_assert_eq(sweep(&world, 2, ENDS), 0, "in flight");
+    eng_shard_order_durable(owner(&world, 2), &world.record);
+    cr_assert_eq(sweep(&world, 2, ENDS - 1), 0, "a retry comes too late, an order not yet");
+    cr_assert_eq(sweep(&world, 2, ENDS), 1);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, what_is_counted_for_a_sale_lasts_as_long_as_the_sale)
+{
+    struct world world;
+    world_make_with(&world, group_buy);
+    struct eng_holdings *holdings = &owner(&world, 0)->holdings;
+    eng_holdings_add(holdings, 1, ENG_HELD_TEAMS | 0, 1);
+    eng_holdings_add(holdings, 1, ENG_HELD_ORDERS | 0, 1);
+    cr_assert_eq(sweep(&world, 0, ENDS - 1), 0);
+    cr_assert_eq(sweep(&world, 0, ENDS), 2);
+    eng_engine_destroy(&world.engine);
+}
+
 /* --- recovery --- */
 
 /* The order of id 7 and user 42 on item 0, as the storage hands it out. */
@@ -809,7 +1143,6 @@ static struct tg_order_row row_of(const struct tg_order *order, uint32_t item)
         .item = item,
         .quantity = order->quantity,
         .channel = order->channel,
-        .state = TG_ORDER_RESERVED,
         .external_bytes = order->external_bytes,
     };
     memcpy(row.request_id, order->request_id, sizeof(row.request_id));
@@ -829,7 +1162,7 @@ Test(shard, a_restored_order_answers_its_retry_as_before_and_counts_for_the_limi
     order.external_id = (const uint8_t *)"e";
     order.external_bytes = 1;
     struct tg_order_row row = row_of(&order, 0);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
     struct eng_decision retry = place(&world, 0, &order);
     cr_assert(retry.replayed);
     cr_assert_not(retry.in_flight);
@@ -852,13 +1185,128 @@ Test(shard, an_old_order_is_restored_for_its_limit_alone)
     struct tg_fault fault;
     struct tg_order order = order_of(7, 42);
     struct tg_order_row row = row_of(&order, 0);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW + TTL_MS + 1, &fault),
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW + TTL_MS + 1, &fault),
                  TG_ERR_OK);
     cr_assert_eq(owner(&world, 0)->requests.count, 0);
     cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 42, 0), 1);
     struct tg_order_row late = row_of(&order, 1);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &late, ENDS, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &late, NULL, ENDS, &fault), TG_ERR_OK);
     cr_assert_eq(owner(&world, 1)->holdings.count, 0, "a sale that is over needs no limits");
+    eng_engine_destroy(&world.engine);
+}
+
+/* --- recovery: lives, carts, teams --- */
+
+static enum tg_error restore(struct world *world, const struct tg_order_row *row,
+                             const struct tg_life *life)
+{
+    struct tg_fault fault;
+    return eng_engine_restore_order(&world->engine, row, life, NOW, &fault);
+}
+
+Test(shard, an_order_that_was_never_changed_is_restored_with_its_timer)
+{
+    struct world world;
+    world_make_with(&world, mixed_policies);
+    struct tg_order order = order_of(1, 1), other = order_of(2, 2);
+    struct tg_order_row row = row_of(&order, 1), sold = row_of(&other, 2);
+    cr_assert_eq(restore(&world, &row, NULL), TG_ERR_OK);
+    struct eng_timer timer = due_at(&world, 1, NOW + WINDOW_MS + 100);
+    cr_assert_eq(timer.due_ms, NOW + WINDOW_MS);
+    cr_assert_eq(timer.id, eng_timer_id(ENG_TIMER_ORDER, 99));
+    cr_assert_eq(restore(&world, &sold, NULL), TG_ERR_OK);
+    cr_assert_eq(eng_wheel_count(owner(&world, 2)->wheel), SALE_TIMERS, "ON_PLACE has none");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_order_that_waits_is_restored_with_the_deadline_that_it_has_now)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    struct tg_order_row row = row_of(&order, 1);
+    struct tg_life life = {.state = TG_ORDER_RESERVED, .payment_deadline_ms = NOW + 5000};
+    cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+    cr_assert_eq(due_at(&world, 1, NOW + 5100).due_ms, NOW + 5000);
+    life.payment_deadline_ms = 0;
+    cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+    life = (struct tg_life){.state = TG_ORDER_CONFIRMED, .payment_deadline_ms = NOW + 5000};
+    cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+    cr_assert_eq(eng_wheel_count(owner(&world, 1)->wheel), 0, "paid, or for ever");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, an_order_that_stands_no_more_is_restored_for_its_retry_alone)
+{
+    static const uint8_t states[] = {TG_ORDER_EXPIRED, TG_ORDER_CANCELLED, TG_ORDER_TEAM_FAILED,
+                                     TG_ORDER_REFUND_DUE, TG_ORDER_REFUNDED};
+    struct world world;
+    world_make(&world);
+    for (uint8_t i = 0; i < sizeof(states); i++) {
+        struct tg_order order = order_of(1 + i, 42);
+        struct tg_order_row row = row_of(&order, 0);
+        struct tg_life life = {.state = states[i]};
+        cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+        cr_assert(place(&world, 0, &order).replayed);
+    }
+    cr_assert_eq(owner(&world, 0)->holdings.count, 0);
+    struct tg_order order = order_of(9, 42);
+    struct tg_order_row row = row_of(&order, 0);
+    struct tg_life life = {.state = TG_ORDER_COMPLETED};
+    cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+    cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 42, 0), 1, "it stands");
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_restored_cart_counts_each_line_where_its_item_is)
+{
+    struct world world;
+    world_make_with(&world, half_for_channel_7);
+    struct tg_order order = channel_order(1, 7, 3);
+    order.unit_price_minor = 0;
+    struct tg_order_row row = row_of(&order, 0);
+    row.flags = TG_ORDER_CART;
+    row.line_count = 2;
+    row.lines[0] = (struct tg_line){.item = 0, .quantity = 2, .unit_price_minor = PRICE};
+    row.lines[1] = (struct tg_line){.item = 1, .quantity = 1, .unit_price_minor = PRICE};
+    cr_assert_eq(restore(&world, &row, NULL), TG_ERR_OK);
+    const struct eng_holdings *first = &owner(&world, 0)->holdings;
+    const struct eng_holdings *second = &owner(&world, 1)->holdings;
+    cr_assert_eq(eng_holdings_units(first, 1, 0), 2);
+    cr_assert_eq(eng_holdings_units(first, 7, ENG_HELD_CHANNEL | 0), 2);
+    cr_assert_eq(eng_holdings_units(second, 1, 1), 1);
+    cr_assert_eq(eng_holdings_units(second, 7, ENG_HELD_CHANNEL | 1), 1);
+    cr_assert_eq(owner(&world, 0)->requests.count, 1);
+    cr_assert_eq(owner(&world, 1)->requests.count, 0, "the shard of the first line owns it");
+    cr_assert_eq(eng_wheel_count(owner(&world, 1)->wheel), 0);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_restored_member_of_a_team_is_no_new_buyer)
+{
+    struct world world;
+    world_make_with(&world, group_buy);
+    struct tg_order order = order_of(1, 42);
+    struct tg_order_row row = row_of(&order, 3);
+    row.flags = TG_ORDER_JOINER;
+    row.team_id = 5;
+    struct tg_life life = {.state = TG_ORDER_AWAITING_TEAM};
+    cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
+    const struct eng_holdings *holdings = &owner(&world, 3)->holdings;
+    cr_assert_eq(eng_holdings_units(holdings, 42, ENG_HELD_ORDERS | 0), 1);
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, recovery_names_the_timers_to_raise)
+{
+    struct world world;
+    world_make_sized(&world, (struct sizes){64, 64, 1});
+    struct tg_fault fault;
+    struct tg_order one = order_of(1, 1), two = order_of(2, 2);
+    struct tg_order_row first = row_of(&one, 1), second = row_of(&two, 1);
+    cr_assert_eq(restore(&world, &first, NULL), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &second, NULL, NOW, &fault), TG_ERR_FULL);
+    cr_assert_not_null(strstr(fault.text, "engine.timers_max"));
     eng_engine_destroy(&world.engine);
 }
 
@@ -871,8 +1319,8 @@ Test(shard, of_two_restored_orders_with_one_id_the_younger_counts)
     struct tg_order_row older = row_of(&order, 2), younger = row_of(&order, 2);
     younger.order_id = older.order_id + 1024;
     younger.accepted_at_ms = NOW + 5;
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &older, NOW, &fault), TG_ERR_OK);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &younger, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &older, NULL, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &younger, NULL, NOW, &fault), TG_ERR_OK);
     cr_assert_eq(owner(&world, 2)->requests.count, 1, "an id stands once");
     struct eng_decision retry = place(&world, 2, &order);
     cr_assert(retry.replayed);
@@ -890,14 +1338,14 @@ Test(shard, of_two_restored_orders_with_one_id_the_younger_counts)
 Test(shard, a_full_table_that_is_past_its_time_is_soon_empty)
 {
     struct world world;
-    world_make_sized(&world, CROWDED, 64);
+    world_make_sized(&world, (struct sizes){CROWDED, 64, CROWDED + 1});
     struct eng_shard *shard = owner(&world, 2);
     struct tg_fault fault;
     struct tg_order order = order_of(0, 1);
     for (uint64_t i = 0; i < CROWDED; i++) {
         struct tg_order_row row = row_of(&order, 2);
         memcpy(row.request_id, &i, sizeof(i));
-        cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
+        cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
     }
     order = order_of(255, 1);
     cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1), TG_BUSY, "it is full");
@@ -916,14 +1364,14 @@ Test(shard, a_full_table_that_is_past_its_time_is_soon_empty)
 Test(shard, recovery_names_the_limit_to_raise)
 {
     struct world world;
-    world_make_sized(&world, 1, 1);
+    world_make_sized(&world, (struct sizes){1, 1, 64});
     struct tg_fault fault;
     struct tg_order one = order_of(1, 1), two = order_of(2, 2);
     struct tg_order_row row = row_of(&one, 0), other = row_of(&two, 0), third = row_of(&two, 2);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NOW, &fault), TG_ERR_OK);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &other, NOW, &fault), TG_ERR_FULL);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &other, NULL, NOW, &fault), TG_ERR_FULL);
     cr_assert_not_null(strstr(fault.text, "engine.holdings_max"));
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &third, NOW, &fault), TG_ERR_FULL);
+    cr_assert_eq(eng_engine_restore_order(&world.engine, &third, NULL, NOW, &fault), TG_ERR_FULL);
     cr_assert_not_null(strstr(fault.text, "engine.orders_max"));
     eng_engine_destroy(&world.engine);
 }

@@ -8,6 +8,7 @@
 #include "engine/shard.h"
 
 #include "base/rng.h"
+#include "engine/life.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -19,9 +20,11 @@ enum {
     SALE_ITEMS = 4,
     ITEMS = SALES * SALE_ITEMS,
     USERS = 6,
+    CHANNELS = 3,
     IDS = 300,
     ORDERS_MAX = 24,   /* in each shard */
-    HOLDINGS_MAX = 12, /* in each shard */
+    HOLDINGS_MAX = 24, /* in each shard */
+    TIMERS_MAX = 8,    /* in each shard */
     TTL_MS = 5000,
     STEPS = 20000,
     PLACED_MAX = STEPS,
@@ -48,6 +51,7 @@ struct model_order {
     uint64_t order_id;
     enum life life;
     bool remembered; /* a retry would be recognized */
+    bool waits;      /* its payment timer is set */
 };
 
 struct model_item {
@@ -58,9 +62,12 @@ struct model_item {
     int64_t initial;
     int64_t available;
     int64_t reserved;
+    int64_t sold;
     int64_t restocked;
-    int64_t pending;     /* adjustment in flight, 0: none */
-    bool counted[USERS]; /* the user has an entry in the table of holdings */
+    enum tg_stock_policy policy;
+    int64_t pending;       /* adjustment in flight, 0: none */
+    bool counted[USERS];   /* the user has an entry in the table of holdings */
+    bool shared[CHANNELS]; /* the channel has one */
 };
 
 struct model_sale {
@@ -69,6 +76,10 @@ struct model_sale {
     enum tg_sale_state state;
     enum tg_sale_state wanted; /* while a change is in flight */
     bool changing;
+    int64_t window_ms;
+    uint8_t percent[CHANNELS]; /* 0: no share */
+    bool started_fired;
+    bool ended_fired;
 };
 
 struct model {
@@ -120,13 +131,68 @@ static int64_t model_held(const struct model *model, uint64_t user, uint32_t ite
     return units;
 }
 
+static int64_t model_share_held(const struct model *model, uint16_t channel, uint32_t item)
+{
+    int64_t units = 0;
+    for (uint32_t i = 0; i < model->order_count; i++) {
+        const struct model_order *order = &model->orders[i];
+        if (order->life != UNDONE && order->channel == channel && order->item == item)
+            units += order->quantity;
+    }
+    return units;
+}
+
+static uint8_t model_percent(const struct model *model, const struct model_order *order)
+{
+    return model->sales[model->items[order->item].sale].percent[order->channel];
+}
+
 static uint32_t model_entries(const struct model *model, uint32_t shard)
 {
     uint32_t count = 0;
-    for (uint32_t item = shard; item < ITEMS; item += SHARDS)
+    for (uint32_t item = shard; item < ITEMS; item += SHARDS) {
         for (uint32_t user = 0; user < USERS; user++)
             count += model->items[item].counted[user];
+        for (uint32_t channel = 0; channel < CHANNELS; channel++)
+            count += model->items[item].shared[channel];
+    }
     return count;
+}
+
+/* Payment timers of a shard: set, and promised to orders in flight. */
+static uint32_t model_timers(const struct model *model, uint32_t shard, bool in_flight)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < model->order_count; i++) {
+        const struct model_order *order = &model->orders[i];
+        if (shard_of(order->item) != shard)
+            continue;
+        bool promised =
+            order->life == IN_FLIGHT && model->items[order->item].policy != TG_POLICY_ON_PLACE;
+        count += in_flight ? promised : order->waits;
+    }
+    return count;
+}
+
+/* Starts and ends of sales that are to come; on the first shard. */
+static uint32_t model_sale_timers(const struct model *model, uint32_t shard)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; shard == 0 && i < SALES; i++) {
+        count += !model->sales[i].started_fired;
+        count += !model->sales[i].ended_fired;
+    }
+    return count;
+}
+
+/* The wheel of the first shard has room for the sales besides; who has fired leaves it to orders.
+ */
+static bool model_timer_fits(const struct model *model, uint32_t shard)
+{
+    uint32_t room = TIMERS_MAX + (shard == 0 ? 2 * SALES : 0);
+    return model_timers(model, shard, false) + model_timers(model, shard, true) +
+               model_sale_timers(model, shard) <
+           room;
 }
 
 static bool model_is_over(const struct model *model, uint32_t item, int64_t now_ms)
@@ -175,15 +241,34 @@ static enum tg_verdict model_place(struct model *model, const struct model_order
     if (verdict == TG_ACCEPTED && item->limit &&
         model_held(model, order->user, order->item) + order->quantity > item->limit)
         verdict = TG_LIMIT_REACHED;
+    int64_t percent = model_percent(model, order);
+    int64_t share = (item->initial + item->restocked) * percent / 100;
+    if (verdict == TG_ACCEPTED && percent &&
+        model_share_held(model, order->channel, order->item) + order->quantity > share)
+        verdict = TG_CHANNEL_SHARE_REACHED;
     if (verdict != TG_ACCEPTED)
         return elsewhere ? TG_REQUEST_ID_CONFLICT : verdict;
     if (journal_full || model_remembered(model, shard) == ORDERS_MAX)
         return TG_BUSY;
+    if (item->policy != TG_POLICY_ON_PLACE && !model_timer_fits(model, shard))
+        return TG_BUSY;
     if (elsewhere)
         return TG_REQUEST_ID_CONFLICT;
-    if (item->limit && !item->counted[order->user] && model_entries(model, shard) == HOLDINGS_MAX)
-        return TG_BUSY;
-    return TG_ACCEPTED;
+    uint32_t entries = model_entries(model, shard);
+    entries += item->limit && !item->counted[order->user];
+    entries += percent && !item->shared[order->channel];
+    return entries > HOLDINGS_MAX ? TG_BUSY : TG_ACCEPTED;
+}
+
+static void model_move(struct model_item *item, int64_t units)
+{
+    if (item->policy == TG_POLICY_ON_PAYMENT)
+        return;
+    item->available -= units;
+    if (item->policy == TG_POLICY_RESERVE)
+        item->reserved += units;
+    else
+        item->sold += units;
 }
 
 static struct model_order *model_accept(struct model *model, const struct model_order *order,
@@ -195,10 +280,11 @@ static struct model_order *model_accept(struct model *model, const struct model_
     accepted->life = IN_FLIGHT;
     accepted->remembered = true;
     accepted->accepted_at_ms = now_ms;
-    item->available -= order->quantity;
-    item->reserved += order->quantity;
+    model_move(item, order->quantity);
     if (item->limit)
         item->counted[order->user] = true;
+    if (model_percent(model, order))
+        item->shared[order->channel] = true;
     return accepted;
 }
 
@@ -207,9 +293,10 @@ static void model_undo(struct model *model, struct model_order *order)
     struct model_item *item = &model->items[order->item];
     order->life = UNDONE;
     order->remembered = false;
-    item->available += order->quantity;
-    item->reserved -= order->quantity;
+    model_move(item, -(int64_t)order->quantity);
     item->counted[order->user] = item->limit && model_held(model, order->user, order->item) > 0;
+    item->shared[order->channel] =
+        model_percent(model, order) && model_share_held(model, order->channel, order->item) > 0;
 }
 
 static bool model_in_flight(const struct model *model, uint32_t item)
@@ -229,8 +316,10 @@ static void model_sweep(struct model *model, uint32_t shard, int64_t now_ms)
             order->remembered = false;
     }
     for (uint32_t item = shard; item < ITEMS; item += SHARDS)
-        if (model_is_over(model, item, now_ms) && !model_in_flight(model, item))
+        if (model_is_over(model, item, now_ms) && !model_in_flight(model, item)) {
             memset(model->items[item].counted, 0, sizeof(model->items[item].counted));
+            memset(model->items[item].shared, 0, sizeof(model->items[item].shared));
+        }
 }
 
 /* --- the world: engine, journals, model --- */
@@ -254,6 +343,7 @@ struct world {
     uint64_t order_id_last;
     uint64_t verdicts[TG_VERDICT_COUNT];
     uint64_t replays[2]; /* of durable orders, of orders in flight */
+    uint64_t fired;      /* payment timers */
 };
 
 #define AT              AT_SAYING("")
@@ -271,11 +361,21 @@ static void sale_add(struct world *world, uint32_t number)
     sale->starts_at_ms = (int64_t)(number * 1000);
     /* Sales 0 and 1 go on for ever; the others end on the way. */
     sale->ends_at_ms = number < 2 ? TG_TIME_MS_MAX : 30000 * (int64_t)number;
+    sale->window_ms = 1000 * (1 + (int64_t)below(world, 5));
+    if (number % 2) {
+        sale->percent[0] = (uint8_t)(1 + below(world, 60));
+        sale->percent[2] = (uint8_t)(1 + below(world, 100));
+    }
     struct tg_sale_def *def = tg_sale_def_create(SALE_ITEMS);
     def->sale_id = number + 1;
     def->kind = TG_SALE_SECKILL;
     def->starts_at_ms = sale->starts_at_ms;
     def->ends_at_ms = sale->ends_at_ms;
+    def->payment_window_s = (uint32_t)(sale->window_ms / 1000);
+    for (uint16_t channel = 0; channel < CHANNELS; channel++)
+        if (sale->percent[channel])
+            def->shares[def->share_count++] =
+                (struct tg_channel_share){.channel = channel, .percent = sale->percent[channel]};
     for (uint32_t i = 0; i < SALE_ITEMS; i++) {
         struct model_item *item = &world->model->items[number * SALE_ITEMS + i];
         *item = (struct model_item){
@@ -284,6 +384,8 @@ static void sale_add(struct world *world, uint32_t number)
             .limit = below(world, 3) ? 2 + (uint32_t)below(world, 20) : 0,
             .order_max = below(world, 2) ? 3 : 0,
             .initial = (int64_t)below(world, 60),
+            /* Item numbers and shards go by fours and threes: every shard meets every policy. */
+            .policy = (enum tg_stock_policy)(TG_POLICY_RESERVE + (number + i) % 3),
         };
         item->available = item->initial;
         def->items[i].sku_bytes = 1;
@@ -292,10 +394,11 @@ static void sale_add(struct world *world, uint32_t number)
         def->items[i].stock_units = (uint32_t)item->initial;
         def->items[i].per_user_limit = item->limit;
         def->items[i].per_order_max = item->order_max;
+        def->items[i].stock_policy = (uint8_t)item->policy;
     }
     bool full;
     cr_assert_eq(eng_catalog_prepare(&world->engine.catalog, def, &full), TG_OK);
-    eng_catalog_publish(&world->engine.catalog, def);
+    eng_engine_publish_sale(&world->engine, def);
     free(def);
 }
 
@@ -307,6 +410,7 @@ static void world_make(struct world *world, uint64_t seed)
         .items_max = ITEMS,
         .orders_max = ORDERS_MAX,
         .holdings_max = HOLDINGS_MAX,
+        .timers_max = TIMERS_MAX,
         .request_ttl_ms = TTL_MS,
         .hash_seed = seed,
     };
@@ -346,7 +450,7 @@ static void check_items(struct world *world)
         cr_assert_eq(stock.initial_units, item->initial, AT);
         cr_assert_eq(stock.available_units, item->available, AT);
         cr_assert_eq(stock.reserved_units, item->reserved, AT);
-        cr_assert_eq(stock.sold_units, 0, AT);
+        cr_assert_eq(stock.sold_units, item->sold, AT);
         cr_assert_eq(stock.restocked_units, item->restocked, AT);
         cr_assert_geq(item->available, 0, AT);
     }
@@ -358,13 +462,21 @@ static void check_tables(struct world *world)
         const struct eng_shard *shard = &world->engine.shards[i];
         cr_assert_eq(shard->requests.count, model_remembered(world->model, i), AT);
         cr_assert_eq(shard->holdings.count, model_entries(world->model, i), AT);
+        cr_assert_eq(eng_wheel_count(shard->wheel),
+                     model_timers(world->model, i, false) + model_sale_timers(world->model, i), AT);
+        cr_assert_eq(shard->timers_promised, model_timers(world->model, i, true), AT);
     }
-    for (uint32_t item = 0; item < ITEMS; item++)
+    for (uint32_t item = 0; item < ITEMS; item++) {
+        const struct eng_holdings *holdings = &world->engine.shards[shard_of(item)].holdings;
         for (uint64_t user = 0; user < USERS; user++)
             if (world->model->items[item].counted[user])
-                cr_assert_eq(
-                    eng_holdings_units(&world->engine.shards[shard_of(item)].holdings, user, item),
-                    model_held(world->model, user, item), AT);
+                cr_assert_eq(eng_holdings_units(holdings, user, item),
+                             model_held(world->model, user, item), AT);
+        for (uint16_t channel = 0; channel < CHANNELS; channel++)
+            if (world->model->items[item].shared[channel])
+                cr_assert_eq(eng_holdings_units(holdings, channel, ENG_HELD_CHANNEL | item),
+                             model_share_held(world->model, channel, item), AT);
+    }
 }
 
 /* --- commands --- */
@@ -387,7 +499,7 @@ static struct model_order draw_order(struct world *world)
         .user = below(world, USERS),
         .item = (uint32_t)below(world, ITEMS),
         .quantity = 1 + (uint32_t)below(world, below(world, 8) ? 3 : 40),
-        .channel = (uint16_t)below(world, 2),
+        .channel = (uint16_t)below(world, CHANNELS),
         .external = (uint8_t)below(world, 2),
     };
     order.price = model->items[order.item].price + (below(world, 20) == 0);
@@ -567,6 +679,7 @@ static void complete_order(struct world *world, struct eng_shard *shard, struct 
         entry->record.order_id = ++world->order_id_last;
         entry->order->order_id = entry->record.order_id;
         entry->order->life = DURABLE;
+        entry->order->waits = world->model->items[entry->order->item].policy != TG_POLICY_ON_PLACE;
         eng_shard_order_durable(shard, &entry->record);
     } else {
         model_undo(world->model, entry->order);
@@ -629,7 +742,51 @@ static void do_complete(struct world *world, uint32_t number, uint32_t most)
             complete_fence(world, shard, entry);
             break;
         case TG_RECORD_SALE:
+        case TG_RECORD_CHANGE:
+        case TG_RECORD_TEAM:
+        case TG_RECORD_SALE_EVENT:
+        case TG_RECORD_GROUP:
             cr_assert_fail("nobody makes sales here");
+        }
+    }
+}
+
+static void fire_order(struct world *world, const struct eng_timer *timer)
+{
+    struct model_order *order = NULL;
+    for (uint32_t i = 0; i < world->model->order_count && !order; i++)
+        if (world->model->orders[i].order_id == timer->id)
+            order = &world->model->orders[i];
+    cr_assert(order && order->waits, AT_SAYING(": a timer of nobody"));
+    int64_t window_ms = world->model->sales[world->model->items[order->item].sale].window_ms;
+    cr_assert_eq(timer->due_ms, order->accepted_at_ms + window_ms, AT);
+    order->waits = false;
+    world->fired++;
+}
+
+/* What is due is handed out; whether it comes soon enough is for the wheel's own test. */
+static void do_timers(struct world *world, uint32_t number)
+{
+    struct eng_timer timers[TIMERS_MAX + 2 * SALES];
+    uint32_t count = eng_wheel_due(world->engine.shards[number].wheel, world->now_ms, timers,
+                                   sizeof(timers) / sizeof(timers[0]));
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t which = timers[i].id & ((1ull << 62) - 1);
+        cr_assert_leq(timers[i].due_ms, world->now_ms, AT);
+        switch ((enum eng_timer_kind)(timers[i].id >> 62)) {
+        case ENG_TIMER_ORDER:
+            fire_order(world, &timers[i]);
+            break;
+        case ENG_TIMER_SALE_START:
+            cr_assert_not(world->model->sales[which].started_fired, AT);
+            world->model->sales[which].started_fired = true;
+            break;
+        case ENG_TIMER_SALE_END:
+            cr_assert_not(world->model->sales[which].ended_fired, AT);
+            world->model->sales[which].ended_fired = true;
+            break;
+        case ENG_TIMER_TEAM:
+            cr_assert_fail("nobody makes teams here");
         }
     }
 }
@@ -640,6 +797,8 @@ static void do_time(struct world *world)
     for (uint32_t i = 0; i < SHARDS; i++)
         do_complete(world, i, UINT32_MAX);
     world->now_ms += (int64_t)below(world, 1500);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        do_timers(world, i);
 }
 
 static void do_sweep(struct world *world)
@@ -653,11 +812,11 @@ static void do_sweep(struct world *world)
 static void do_step(struct world *world)
 {
     uint64_t choice = below(world, 100);
-    if (choice < 74)
+    if (choice < 77)
         do_place(world);
-    else if (choice < 79)
+    else if (choice < 82)
         do_adjust(world);
-    else if (choice < 81)
+    else if (choice < 84)
         do_state(world);
     else if (choice < 93)
         do_complete(world, (uint32_t)below(world, SHARDS), 1 + (uint32_t)below(world, 8));
@@ -682,6 +841,7 @@ static void check_coverage(const struct world *world)
         TG_REQUEST_ID_CONFLICT,
         TG_BUSY,
         TG_STOCK_CHANGED,
+        TG_CHANNEL_SHARE_REACHED,
         TG_OK,
     };
     for (size_t i = 0; i < sizeof(met) / sizeof(met[0]); i++)
@@ -689,6 +849,7 @@ static void check_coverage(const struct world *world)
                       tg_verdict_name((int)met[i]), world->verdicts[met[i]]);
     cr_expect_geq(world->replays[0], 100, "seed %#lx", world->seed);
     cr_expect_geq(world->replays[1], 100, "seed %#lx", world->seed);
+    cr_expect_geq(world->fired, 100, "seed %#lx: %lu timers", world->seed, world->fired);
 }
 
 static void walk(uint64_t seed)

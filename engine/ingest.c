@@ -1,0 +1,174 @@
+/* Orders that other channels took: known by (channel, external id) for ever. */
+#include "base/assert.h"
+#include "base/hash.h"
+#include "engine/work.h"
+
+#include <string.h>
+
+void eng_ingest_id(uint16_t channel, const uint8_t *external_id, size_t external_bytes,
+                   uint8_t request_id[TG_REQUEST_ID_BYTES])
+{
+    uint8_t known_by[2 + TG_EXTERNAL_BYTES_MAX];
+    XXH128_canonical_t canonical;
+    tg_assert(external_bytes <= TG_EXTERNAL_BYTES_MAX);
+    known_by[0] = (uint8_t)channel;
+    known_by[1] = (uint8_t)(channel >> 8);
+    memcpy(known_by + 2, external_id, external_bytes);
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(known_by, 2 + external_bytes));
+    memcpy(request_id, canonical.digest, TG_REQUEST_ID_BYTES);
+}
+
+/* --- an order that is known already --- */
+
+static bool same_body(const struct eng_engine *engine, const struct tg_order_row *a,
+                      const struct tg_order_row *b)
+{
+    struct eng_body first = eng_body_of_row(engine, a);
+    struct eng_body second = eng_body_of_row(engine, b);
+    return first.fingerprint == second.fingerprint && first.item == second.item &&
+           first.quantity == second.quantity && first.unit_price_minor == second.unit_price_minor;
+}
+
+/* Compares the order that is stored. One that comes again with a payment must have that payment: to
+ * say "known" of a payment that nobody recorded would lose it. */
+static enum eng_step compare_stored(struct eng_work *work, uint64_t order_id,
+                                    const struct tg_order_row *row,
+                                    const struct tg_payment *payment, bool *same)
+{
+    struct eng_loader *loader = &work->shard->loader;
+    bool has_life;
+    if (!eng_change_room(work->shard, work->unit, 1, 1, 0))
+        return ENG_FINAL;
+    struct tg_change *stored = eng_change_take(work->shard);
+    enum eng_load load =
+        loader->order(loader->context, order_id, &stored->row, &stored->life, &has_life);
+    if (load == ENG_LOADED) {
+        const struct tg_payment *known = payment ? eng_payment_find(&stored->life, payment) : NULL;
+        *same = same_body(work->shard->engine, &stored->row, row) &&
+                (!payment || (known && eng_payment_same(known, payment)));
+    }
+    eng_change_free(work->shard, stored);
+    return load == ENG_LOADED ? ENG_RECORDED : ENG_LOAD_FAILED;
+}
+
+/* Memory knows the id. ENG_WAIT: whether the payment is the same is seen when it is durable. */
+static enum eng_step answer_remembered(struct eng_work *work, const struct tg_order_row *row,
+                                       const struct tg_payment *payment,
+                                       struct eng_decision *decision)
+{
+    if (!decision->replayed || !payment)
+        return ENG_FINAL;
+    if (decision->in_flight)
+        return ENG_WAIT;
+    bool same;
+    uint64_t order_id = work->shard->requests.orders[decision->slot].order_id;
+    enum eng_step step = compare_stored(work, order_id, row, payment, &same);
+    if (step == ENG_FINAL)
+        return eng_refuse(decision, TG_BUSY);
+    if (step == ENG_RECORDED && !same)
+        return eng_refuse(decision, TG_REQUEST_ID_CONFLICT);
+    return step == ENG_RECORDED ? ENG_FINAL : step;
+}
+
+/* The database may know an id that memory forgot. ENG_RECORDED: it is new. */
+static enum eng_step look_up(struct eng_work *work, const struct tg_order_row *row,
+                             const struct tg_payment *payment, struct eng_decision *decision,
+                             uint64_t *known_order_id)
+{
+    struct eng_loader *loader = &work->shard->loader;
+    uint64_t order_id;
+    bool same;
+    switch (loader->ingested(loader->context, row->request_id, &order_id)) {
+    case ENG_ABSENT:
+        return ENG_RECORDED;
+    case ENG_UNREADABLE:
+        return ENG_LOAD_FAILED;
+    case ENG_LOADED:
+        break;
+    }
+    enum eng_step step = compare_stored(work, order_id, row, payment, &same);
+    if (step == ENG_FINAL)
+        return eng_refuse(decision, TG_BUSY);
+    if (step == ENG_LOAD_FAILED)
+        return step;
+    eng_refuse(decision, same ? TG_ACCEPTED : TG_REQUEST_ID_CONFLICT);
+    decision->replayed = same;
+    *known_order_id = same ? order_id : 0;
+    return ENG_FINAL;
+}
+
+/* --- a new order --- */
+
+static enum tg_verdict check(const struct eng_item *item, const struct tg_order *order,
+                             const struct tg_payment *payment)
+{
+    if (item->is_team_only)
+        return TG_TEAM_REQUIRED;
+    if (payment && memcmp(payment->currency, item->sale->currency, TG_CURRENCY_BYTES) != 0)
+        return TG_CURRENCY_MISMATCH;
+    if (payment && payment->amount_minor != order->unit_price_minor * order->quantity)
+        return TG_AMOUNT_MISMATCH;
+    return TG_ACCEPTED;
+}
+
+/* The gate is asked at the time of the order, and at our price: the channel's is its own. */
+static enum tg_verdict take_units(struct eng_work *work, const struct eng_item *item, bool paid,
+                                  int64_t ordered_at_ms)
+{
+    enum tg_verdict refusals[TG_ORDER_LINES_MAX];
+    eng_work_take_fill(work, paid ? TG_UNITS_SOLD : (enum tg_units)work->change->life.units);
+    work->take.gated = true;
+    work->take.lines[0].unit_price_minor = item->sale_price_minor;
+    return eng_work_take(work, ordered_at_ms, refusals);
+}
+
+static void confirm(struct eng_work *work, const struct tg_payment *payment)
+{
+    struct tg_change *change = work->change;
+    change->stores_life = true;
+    change->life.units = TG_UNITS_SOLD;
+    eng_payment_add(&change->life, payment, TG_PAYMENT_APPLIED, work->now_ms);
+    eng_move_make(change, ENG_MOVE_PAY, work->now_ms);
+    eng_move_make(change, ENG_MOVE_CONFIRM, work->now_ms);
+}
+
+static enum eng_step create(struct eng_work *work, const struct eng_item *item,
+                            const struct tg_order_row *row, int64_t ordered_at_ms,
+                            const struct tg_payment *payment, struct eng_decision *decision)
+{
+    if (!eng_change_room(work->shard, work->unit, 1, 1, 0))
+        return eng_refuse(decision, TG_BUSY);
+    eng_work_create(work, item, row);
+    enum tg_verdict verdict = take_units(work, item, payment != NULL, ordered_at_ms);
+    if (verdict != TG_ACCEPTED)
+        return eng_refuse(decision, verdict);
+    if (payment)
+        confirm(work, payment);
+    return eng_work_bind(work, decision);
+}
+
+enum eng_step eng_ingest(struct eng_shard *shard, struct eng_item *item,
+                         const struct tg_order *order, int64_t ordered_at_ms,
+                         const struct tg_payment *payment, int64_t now_ms, struct eng_unit *unit,
+                         struct eng_decision *decision, uint64_t *known_order_id)
+{
+    struct tg_order_row row;
+    struct eng_work work;
+    tg_assert(item->shard == shard->shard);
+    *known_order_id = 0;
+    eng_work_begin(&work, shard, unit, now_ms);
+    eng_row_of_order(&row, item, order, TG_ORDER_INGESTED, 0, now_ms);
+    if (eng_row_known(shard, &row, decision))
+        return answer_remembered(&work, &row, payment, decision);
+    enum eng_step step = look_up(&work, &row, payment, decision, known_order_id);
+    if (step != ENG_RECORDED)
+        return step;
+    enum tg_verdict verdict = check(item, order, payment);
+    if (verdict != TG_ACCEPTED)
+        return eng_refuse(decision, verdict);
+    step = create(&work, item, &row, ordered_at_ms, payment, decision);
+    if (step == ENG_RECORDED)
+        return eng_work_record(&work);
+    eng_work_drop(&work, false);
+    return step;
+}

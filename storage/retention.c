@@ -1,0 +1,83 @@
+/* Retention of the outbox: a few of the oldest event rows go with each commit, so that no commit
+ * waits for a long clean-up.
+ *
+ * The newest sequence is never dropped: the number of the last row is where the next start goes on
+ * counting. Orders stay as rows; below `event_first` readers no longer see them as events. */
+#include "storage/step.h"
+
+#include "storage/rows.h"
+
+#define EVENTS_PER_COMMIT 256
+
+void sto_retention_set(struct sto_env *env, const struct sto_retention *retention)
+{
+    env->retention = *retention;
+}
+
+static int table_bytes(struct sto_step *step, uint64_t *bytes)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(step->txn, step->env->tables.events, &stat);
+    if (rc == 0)
+        *bytes = (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
+                 (uint64_t)stat.ms_psize;
+    return rc;
+}
+
+/* Whether the oldest event row may go. */
+static int may_drop(struct sto_step *step, const struct tg_event *event, bool *drop)
+{
+    const struct sto_retention *retention = &step->env->retention;
+    *drop = false;
+    if (event->sequence > retention->sequence_max || event->sequence >= step->sequence)
+        return 0;
+    *drop = event->at_ms < retention->before_ms;
+    if (*drop)
+        return 0;
+    uint64_t bytes;
+    int rc = table_bytes(step, &bytes);
+    *drop = rc == 0 && bytes > retention->bytes_max;
+    return rc;
+}
+
+/* Drops the oldest event row, if it may go. */
+static int drop_oldest(struct sto_step *step, bool *dropped)
+{
+    MDB_val key, value;
+    uint64_t sequence;
+    struct tg_event event;
+    *dropped = false;
+    int rc = mdb_cursor_get(step->events, &key, &value, MDB_FIRST);
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    if (!sto_key_read(&key, &sequence, sizeof(sequence)) ||
+        sto_row_event_decode(value.mv_data, value.mv_size, sequence, &event))
+        return MDB_CORRUPTED;
+    rc = may_drop(step, &event, dropped);
+    if (rc || !*dropped)
+        return rc;
+    step->event_first = sequence + 1;
+    step->events_dropped++;
+    return mdb_cursor_del(step->events, 0);
+}
+
+static int event_first_put(struct sto_step *step)
+{
+    uint8_t row[STO_EVENT_FIRST_ROW_BYTES];
+    sto_row_event_first_encode(row, step->event_first);
+    MDB_val key = {sizeof(STO_EVENT_FIRST_KEY) - 1, STO_EVENT_FIRST_KEY};
+    MDB_val value = {sizeof(row), row};
+    return mdb_put(step->txn, step->env->tables.meta, &key, &value, 0);
+}
+
+int sto_step_trim(struct sto_step *step)
+{
+    uint64_t before = step->event_first;
+    if (step->env->retention.sequence_max < before)
+        return 0;
+    int rc = sto_step_cursor(step, step->env->tables.events, &step->events);
+    bool dropped = true;
+    for (int i = 0; rc == 0 && dropped && i < EVENTS_PER_COMMIT; i++)
+        rc = drop_oldest(step, &dropped);
+    return rc || step->event_first == before ? rc : event_first_put(step);
+}
