@@ -171,10 +171,13 @@ asan: ## all of check under AddressSanitizer and LeakSanitizer
 ubsan: ## all of check under UndefinedBehaviorSanitizer
 	@$(call sanitized,build/ubsan/reports,UBSAN,ubsan)
 
-tsan: ## the stress program: rings, gate, writer and watermark under ThreadSanitizer
+tsan: ## threads under ThreadSanitizer: the stress program, then the daemon under load
 	@scripts/deps.sh build
-	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress
+	@$(MAKE) --no-print-directory -j$(shell nproc) all
+	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress build/tsan/tidegated
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 build/tsan/tests/stress/stress
+	@echo 'daemon: 3 cores, five stories, two readers of the outbox'
+	@scripts/tsan_daemon.sh build/tsan $(BUILD)
 
 $(BUILD)/tests/stress/stress: $(call objects,$(wildcard tests/stress/*.c)) $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)

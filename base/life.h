@@ -153,6 +153,7 @@ struct tg_team {
     uint8_t size;
     uint8_t seat_count; /* claimed */
     bool auto_completed;
+    bool ended_by_timer; /* the shard's: to be set again when the storage refuses the end */
     int64_t opened_at_ms;
     int64_t deadline_ms;
     int64_t ended_at_ms;

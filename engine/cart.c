@@ -71,13 +71,6 @@ static bool has_wrong_line(const struct eng_shard *shard, const struct eng_cart 
     return true;
 }
 
-static enum eng_step refuse_field(struct eng_decision *decision, enum tg_field field)
-{
-    eng_refuse(decision, TG_INVALID_ARGUMENT);
-    decision->field = field;
-    return ENG_FINAL;
-}
-
 /* Takes the units, here and now or (ENG_ACQUIRE) elsewhere first, and binds the id. */
 static enum eng_step take_cart(struct eng_work *work, enum eng_acquired acquired,
                                struct eng_take *take, struct eng_decision *decision,
@@ -111,11 +104,15 @@ enum eng_step eng_cart_place(struct eng_shard *shard, const struct eng_cart *car
     for (uint32_t i = 0; i < cart->line_count; i++)
         refusals[i] = TG_ACCEPTED;
     row_of_cart(&row, cart, now_ms);
-    if (eng_row_known(shard, &row, decision))
-        return ENG_FINAL;
+    if (eng_row_known(shard, &row, decision)) {
+        /* The lines that are wrong are not in the row, nor were they in any that was accepted. */
+        bool has_others = eng_refusal_of(cart->wrong, cart->asked_count) != TG_ACCEPTED;
+        return decision->replayed && has_others ? eng_refuse(decision, TG_REQUEST_ID_CONFLICT)
+                                                : ENG_FINAL;
+    }
     enum tg_field field = check_lines(shard, cart);
     if (field != TG_FIELD_NONE)
-        return refuse_field(decision, field);
+        return eng_refuse_field(decision, field);
     if (has_wrong_line(shard, cart, now_ms, refusals, &verdict))
         return eng_refuse(decision, verdict);
     eng_work_begin(&work, shard, unit, now_ms);

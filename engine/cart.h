@@ -36,7 +36,9 @@ struct eng_cart {
 
 /* Decides a cart at home (the shard of lines[0]). `refusals[i]` is the verdict of merged line i,
  * filled with ENG_FINAL and a refusal. ENG_ACQUIRE: `take` says what to hold, on this shard as
- * well; call again with ENG_TAKEN, or answer from what the holds said. */
+ * well; call again with what came of it. Not taken: when the id has become known meanwhile (a retry
+ * can meet the hold of the first copy), `decision` is its answer; else it says BUSY, and the caller
+ * answers from what the holds said. */
 enum eng_step eng_cart_place(struct eng_shard *shard, const struct eng_cart *cart,
                              enum eng_acquired acquired, int64_t now_ms, struct eng_unit *unit,
                              struct eng_take *take, struct eng_decision *decision,

@@ -145,6 +145,18 @@ static inline bool eng_item_is_over(const struct eng_item *item, int64_t now_ms)
     return now_ms >= item->ends_at_ms || eng_sale_state(item->sale) == TG_SALE_CLOSED;
 }
 
+/* How long limits and shares still count after a sale's end: payments come late, and other channels
+ * tell late of orders that they took in time. A day, so that a nightly import finds them. */
+#define ENG_COUNTS_KEPT_MS (24ll * 3600 * 1000)
+
+/* What the item's orders count for (engine/count.h) is dropped: who would have to be held against
+ * it is refused. */
+static inline bool eng_item_counts_are_gone(const struct eng_item *item, int64_t now_ms)
+{
+    return now_ms >= item->ends_at_ms + ENG_COUNTS_KEPT_MS ||
+           eng_sale_state(item->sale) == TG_SALE_CLOSED;
+}
+
 /* When an order that was accepted at this time has to be paid, if nothing was changed since; 0 for
  * an item whose orders have no deadline. */
 static inline int64_t eng_item_payment_deadline_ms(const struct eng_item *item,

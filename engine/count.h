@@ -7,8 +7,10 @@
  * through here: eng_shard_place, the takes of engine/cart.h and recovery. Only items that say
  * `is_counted` need the call. (ENG_HELD_TEAMS is counted by who opens and ends teams.)
  *
- * Counts of a sale that is over are dropped by the sweep: nobody orders any more, and what a late
- * payment finds then is a count from 0. Taking back what was dropped is nothing.
+ * Counts are dropped by the sweep, and not put back at a start, when nobody is held against them
+ * any more: those of a user or channel and an item when eng_item_counts_are_gone (late payments and
+ * ingested orders that would need them are refused from then on), those of a sale when it is over.
+ * Taking back what was dropped is nothing.
  *
  * Private to this room. Owned by the item's shard.
  */

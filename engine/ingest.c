@@ -119,6 +119,8 @@ static enum tg_verdict take_units(struct eng_work *work, const struct eng_item *
     eng_work_take_fill(work, paid ? TG_UNITS_SOLD : (enum tg_units)work->change->life.units);
     work->take.gated = true;
     work->take.lines[0].unit_price_minor = item->sale_price_minor;
+    if (eng_work_counts_are_gone(work))
+        return TG_ENDED;
     return eng_work_take(work, ordered_at_ms, refusals);
 }
 

@@ -87,6 +87,8 @@ static enum tg_verdict take_units(struct eng_work *work, enum eng_acquired acqui
 {
     enum tg_verdict refusals[TG_ORDER_LINES_MAX];
     eng_work_take_fill(work, TG_UNITS_SOLD);
+    if (!work->take.stands_before && acquired != ENG_TAKEN && eng_work_counts_are_gone(work))
+        return TG_SOLD_OUT;
     switch (acquired) {
     case ENG_TAKEN:
         return TG_OK;

@@ -66,7 +66,7 @@ static void settle_changed(struct eng_shard *shard, const struct tg_team *team, 
 {
     if (durable && team->state != TG_TEAM_OPEN)
         eng_uncount_team(shard, team);
-    if (eng_team_from_timer(team)) {
+    if (team->ended_by_timer) {
         if (durable)
             eng_timers_return(shard, 1);
         else
@@ -79,7 +79,8 @@ static void settle_changed(struct eng_shard *shard, const struct tg_team *team, 
 static void settle_team(struct eng_shard *shard, const struct tg_record *record, bool durable)
 {
     struct tg_team *team = record->team.team;
-    if (team->state == TG_TEAM_PENDING) /* only its opening leaves it so */
+    /* Only its opening leaves a team PENDING. No lock was taken for it: nobody knew its id. */
+    if (team->state == TG_TEAM_PENDING)
         settle_opened(shard, team, durable);
     else
         settle_changed(shard, team, record->at_ms, durable);
@@ -158,7 +159,9 @@ static enum eng_step end_fire(struct eng_work *work, uint64_t id, enum eng_step 
     return step;
 }
 
-static enum eng_step expire(struct eng_work *work, uint64_t order_id)
+/* Every deadline that an order is given sets a timer of its own, also an extended one: so a timer
+ * that was due before the deadline of today is of an older one, and means nothing any more. */
+static enum eng_step expire(struct eng_work *work, const struct eng_timer *timer, uint64_t order_id)
 {
     enum eng_step step = eng_work_open(work, order_id, false);
     if (step != ENG_RECORDED)
@@ -168,7 +171,8 @@ static enum eng_step expire(struct eng_work *work, uint64_t order_id)
     if (change->life.state != TG_ORDER_RESERVED || deadline_ms == 0)
         return ENG_FINAL;
     if (deadline_ms > work->now_ms) {
-        set_again(work->shard, eng_timer_id(ENG_TIMER_ORDER, order_id), deadline_ms);
+        if (timer->due_ms >= deadline_ms)
+            set_again(work->shard, timer->id, deadline_ms);
         return ENG_FINAL;
     }
     eng_order_end(change, ENG_MOVE_EXPIRE, TG_REFUND_LATE_PAYMENT, work->now_ms);
@@ -230,7 +234,7 @@ enum eng_step eng_timer_fire(struct eng_shard *shard, const struct eng_timer *ti
     eng_work_begin(&work, shard, unit, now_ms);
     switch ((enum eng_timer_kind)(timer->id >> 62)) {
     case ENG_TIMER_ORDER:
-        return end_fire(&work, timer->id, expire(&work, number));
+        return end_fire(&work, timer->id, expire(&work, timer, number));
     case ENG_TIMER_TEAM:
         return end_fire(&work, timer->id, end_team(&work, number));
     case ENG_TIMER_SALE_START:
@@ -250,7 +254,9 @@ enum tg_error eng_engine_restore_team(struct eng_engine *engine, const struct tg
     struct eng_shard *shard = &engine->shards[engine->catalog.items[team->item].shard];
     if (team->state != TG_TEAM_PENDING && team->state != TG_TEAM_OPEN)
         return TG_ERR_OK;
-    if (!eng_count_team(shard, team))
+    /* What is counted for a sale that is over is dropped by the sweep, and not asked for. */
+    bool is_over = eng_item_is_over(&engine->catalog.items[team->item], engine->config.now_ms);
+    if (!is_over && !eng_count_team(shard, team))
         return tg_fault_set(fault, TG_ERR_FULL,
                             "more than %u users hold limited items: raise engine.holdings_max",
                             shard->holdings.count_max);

@@ -397,7 +397,7 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
     struct eng_shard *shard = &engine->shards[item->shard];
     enum tg_error error = TG_ERR_OK;
     bool stands = !life || eng_state_stands(life->state);
-    if (stands && !eng_item_is_over(item, now_ms))
+    if (stands && !eng_item_counts_are_gone(item, now_ms))
         error = restore_counts(engine, row, fault);
     if (error == TG_ERR_OK)
         error = restore_timer(shard, item, row, life, fault);
@@ -478,7 +478,8 @@ struct sweep {
 };
 
 /* Nobody counts on this any more. What is counted for a sale is asked by those who open and join
- * teams alone. A limit is asked by late payments as well, and one in flight may yet be undone. */
+ * teams alone. A limit is asked by late payments and other channels' orders as well, and one in
+ * flight may yet be undone. */
 static bool is_over(void *context, uint32_t key)
 {
     const struct sweep *sweep = context;
@@ -488,7 +489,7 @@ static bool is_over(void *context, uint32_t key)
     case ENG_HELD_UNITS:
     case ENG_HELD_CHANNEL:
         return catalog->items[number].orders_in_flight == 0 &&
-               eng_item_is_over(&catalog->items[number], sweep->now_ms);
+               eng_item_counts_are_gone(&catalog->items[number], sweep->now_ms);
     case ENG_HELD_TEAMS:
     case ENG_HELD_ORDERS:
         return eng_item_is_over(&catalog->items[catalog->sales[number].first_item], sweep->now_ms);

@@ -131,7 +131,7 @@ enum tg_error eng_engine_restore_sale(struct eng_engine *engine, const struct tg
 
 /* Puts back a durable order at start-up, in the order of ids; its stock came with its sale. `life`
  * is NULL for an order that was not changed. Remembers its request id (unless it is older than the
- * time to live), counts it when it stands and its sale is not over, and sets its payment timer.
+ * time to live), counts it when it stands and its counts are not gone, and sets its payment timer.
  * TG_ERR_FULL names the limit to raise. */
 enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
                                        const struct tg_life *life, int64_t now_ms,

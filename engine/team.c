@@ -156,6 +156,9 @@ static enum eng_step break_up(struct eng_work *work, enum tg_team_state state,
 enum eng_step eng_team_deadline(struct eng_work *work)
 {
     const struct tg_team_rules *rules = rules_of(work);
+    work->team->ended_by_timer = true;
+    if (work->team->state == TG_TEAM_PENDING) /* nobody but the captain knew of it */
+        return break_up(work, TG_TEAM_DISSOLVED, TG_EVENT_TEAM_DISSOLVED);
     if (rules->at_deadline != TG_DEADLINE_AUTO_COMPLETE ||
         paid_count(work->team) < rules->team_size_min)
         return break_up(work, TG_TEAM_STATE_FAILED, TG_EVENT_TEAM_FAILED);
@@ -371,11 +374,8 @@ static enum eng_step open_team(struct eng_work *work, const struct eng_item *ite
         step = eng_work_load_team(work, team_id);
     if (step == ENG_FINAL)
         return eng_refuse(decision, work->verdict);
-    if (step == ENG_RECORDED && work->team->item != item->item) {
-        eng_refuse(decision, TG_INVALID_ARGUMENT);
-        decision->field = TG_FIELD_TEAM_ITEM;
-        return ENG_FINAL;
-    }
+    if (step == ENG_RECORDED && work->team->item != item->item)
+        return eng_refuse_field(decision, TG_FIELD_TEAM_ITEM);
     return step;
 }
 

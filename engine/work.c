@@ -158,6 +158,17 @@ bool eng_work_take_is_own(const struct eng_work *work)
     return eng_take_shards(work->shard->engine, &work->take) == 1ull << work->shard->shard;
 }
 
+bool eng_work_counts_are_gone(const struct eng_work *work)
+{
+    const struct eng_item *items = work->shard->engine->catalog.items;
+    for (uint32_t i = 0; i < work->take.line_count; i++) {
+        const struct eng_item *item = &items[work->take.lines[i].item];
+        if (item->is_counted && eng_item_counts_are_gone(item, work->now_ms))
+            return true;
+    }
+    return false;
+}
+
 enum tg_verdict eng_refusal_of(const enum tg_verdict *refusals, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -189,6 +200,13 @@ enum eng_step eng_refuse(struct eng_decision *decision, enum tg_verdict verdict)
         .field = verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE,
         .slot = ENG_SLOT_NONE,
     };
+    return ENG_FINAL;
+}
+
+enum eng_step eng_refuse_field(struct eng_decision *decision, enum tg_field field)
+{
+    eng_refuse(decision, TG_INVALID_ARGUMENT);
+    decision->field = field;
     return ENG_FINAL;
 }
 
@@ -272,6 +290,8 @@ void eng_uncount_team(struct eng_shard *shard, const struct tg_team *team)
 
 /* --- timers --- */
 
+/* What a change was made for is seen from its first event when its record completes; a new order,
+ * which has none, says that it `creates`. */
 bool eng_change_sets_timer(const struct tg_change *change)
 {
     return change->life.state == TG_ORDER_RESERVED && change->life.payment_deadline_ms != 0 &&
@@ -282,11 +302,6 @@ bool eng_change_sets_timer(const struct tg_change *change)
 bool eng_change_from_timer(const struct tg_change *change)
 {
     return change->event_count > 0 && change->events[0].type == TG_EVENT_ORDER_EXPIRED;
-}
-
-bool eng_team_from_timer(const struct tg_team *team)
-{
-    return team->state == TG_TEAM_STATE_FAILED || team->auto_completed;
 }
 
 /* --- the end --- */

@@ -61,6 +61,9 @@ void eng_work_take_fill(struct eng_work *work, enum tg_units units_after);
  * first line that failed says. */
 enum tg_verdict eng_work_take(struct eng_work *work, int64_t gate_ms,
                               enum tg_verdict refusals[TG_ORDER_LINES_MAX]);
+/* Whether a line of work->take counts for something that is not kept any more: an order that would
+ * begin to stand now cannot be held against it. */
+bool eng_work_counts_are_gone(const struct eng_work *work);
 /* The first that is not ACCEPTED. Pure. */
 enum tg_verdict eng_refusal_of(const enum tg_verdict *refusals, uint32_t count);
 /* All lines of work->take belong to this shard. */
@@ -91,6 +94,8 @@ bool eng_row_known(const struct eng_shard *shard, const struct tg_order_row *row
                    struct eng_decision *decision);
 /* Ends a new order with a refusal. */
 enum eng_step eng_refuse(struct eng_decision *decision, enum tg_verdict verdict);
+/* The same with INVALID_ARGUMENT and its field. */
+enum eng_step eng_refuse_field(struct eng_decision *decision, enum tg_field field);
 
 /* The opener's teams that are PENDING or OPEN, in sales that bound them. */
 bool eng_count_team(struct eng_shard *shard, const struct tg_team *team);
@@ -98,9 +103,9 @@ void eng_uncount_team(struct eng_shard *shard, const struct tg_team *team);
 
 /* The change sets its payment timer when it is durable. Pure. */
 bool eng_change_sets_timer(const struct tg_change *change);
-/* It came from a timer, which is to be set again when the storage refuses. Pure. */
+/* It came from a timer, which is to be set again when the storage refuses (of a team:
+ * `ended_by_timer`). Pure. */
 bool eng_change_from_timer(const struct tg_change *change);
-bool eng_team_from_timer(const struct tg_team *team);
 
 /* --- moves: engine/life.c --- */
 

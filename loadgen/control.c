@@ -1,7 +1,6 @@
 #include "loadgen/control.h"
 
 #include "base/clock.h"
-#include "client/tidegate.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -72,14 +71,16 @@ enum tg_error lg_control_resolve(const char *server, struct sockaddr_storage *ad
 /* --- the sale ----------------------------------------------------------------------------------
  */
 
-static enum tg_error server_time(struct tgc_client *client, int64_t *now_ms, struct tg_fault *fault)
+enum tg_error lg_control_server_time(struct tgc_client *client, int64_t *now_ms,
+                                     struct tg_fault *fault)
 {
     Tidegate__V1__GetServerTimeRequest body = TIDEGATE__V1__GET_SERVER_TIME_REQUEST__INIT;
     Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
     request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME;
     request.get_server_time = &body;
     Tidegate__V1__Response *response;
-    enum tg_error error = tgc_call(client, &request, LG_CONTROL_MS, &response, fault);
+    enum tg_error error =
+        tgc_call_until_answered(client, &request, LG_CONTROL_MS, &response, fault);
     if (error)
         return error;
     if (response->kind_case == TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME)
@@ -99,7 +100,8 @@ static enum tg_error create_sale(struct tgc_client *client, Tidegate__V1__Create
     request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_SALE;
     request.create_sale = body;
     Tidegate__V1__Response *response;
-    enum tg_error error = tgc_call(client, &request, LG_CONTROL_MS, &response, fault);
+    enum tg_error error =
+        tgc_call_until_answered(client, &request, LG_CONTROL_MS, &response, fault);
     if (error)
         return error;
     if (response->kind_case != TIDEGATE__V1__RESPONSE__KIND_CREATE_SALE) {
@@ -207,7 +209,7 @@ static enum tg_error create_in_window(struct tgc_client *client, struct wire_ite
                                       const struct lg_sale_rules *rules, struct tg_fault *fault)
 {
     int64_t now_ms = 0;
-    enum tg_error error = server_time(client, &now_ms, fault);
+    enum tg_error error = lg_control_server_time(client, &now_ms, fault);
     if (error)
         return error;
     Tidegate__V1__Sale sale = TIDEGATE__V1__SALE__INIT;

@@ -5,6 +5,7 @@
 #define LG_CONTROL_H
 
 #include "base/error.h"
+#include "client/tidegate.h"
 #include "loadgen/plan.h"
 
 #include <sys/socket.h>
@@ -25,7 +26,7 @@ struct lg_sale_rules {
     uint32_t payment_window_s; /* 0: the server's default */
     uint32_t team_size;        /* 0: no group-buy */
     uint32_t team_lifetime_s;
-    bool shares; /* channels 1 to 3 get 50 percent each */
+    bool shares; /* channels 1 to 3 get at most 50 percent each */
 };
 
 /* The same with rules. A group-buy gets a captain price and a ladder. */
@@ -35,6 +36,10 @@ enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_setti
 
 /* What a captain pays for a unit under these rules. Pure. */
 int64_t lg_control_captain_price(const struct lg_item *item, const struct lg_sale_rules *rules);
+
+/* The server's clock. */
+enum tg_error lg_control_server_time(struct tgc_client *client, int64_t *now_ms,
+                                     struct tg_fault *fault);
 
 /* Reads the items of a sale that exists, in the order of its creation; malloc'ed, the caller's. */
 enum tg_error lg_control_load_sale(const char *server, uint64_t sale_id, struct lg_item **items,

@@ -1,25 +1,31 @@
 #include "loadgen/feed.h"
 
+#include "base/hash.h"
+#include "loadgen/complain.h"
+
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define FEED_MS      5000u
-#define PAGE_MAX     TG_EVENTS_PAGE_MAX
-/* A page is read again so often, though it is acked: a consumer that crashed before its ack. */
-#define REREAD_EVERY 16
+#define complain(feed, what, ...)                                                                  \
+    lg_complain((feed)->findings.example, sizeof((feed)->findings.example),                        \
+                &(feed)->findings.what, __VA_ARGS__)
 
-static void complain(struct lg_feed *feed, uint64_t *count, const char *what, uint64_t sequence,
-                     uint64_t order_id)
+static void complain_of_event(struct lg_feed *feed, uint64_t *count,
+                              const Tidegate__V1__Event *event, const char *what)
 {
-    if ((*count)++ == 0 && !feed->findings.example[0])
-        snprintf(feed->findings.example, sizeof(feed->findings.example),
-                 "event %" PRIu64 " of order %" PRIu64 ": %s", sequence, order_id, what);
+    lg_complain(feed->findings.example, sizeof(feed->findings.example), count,
+                "event %" PRIu64 ", %s, of order %" PRIu64 ": %s", event->sequence,
+                tg_event_type_name((int)event->type), event->order_id, what);
 }
 
-/* --- the diagram, as docs/order-life.md draws it --- */
+static void impossible(struct lg_feed *feed, const Tidegate__V1__Event *event, const char *what)
+{
+    complain_of_event(feed, &feed->findings.impossible, event, what);
+}
 
-/* The state behind an event, 0 for one that changes none. */
+/* --- the diagrams, as docs/order-life.md and docs/group-buy.md draw them --- */
+
+/* The state behind an event of an order, 0 for one that changes none. */
 static int state_behind(int type)
 {
     static const uint8_t states[TG_EVENT_TYPE_COUNT] = {
@@ -36,12 +42,12 @@ static int state_behind(int type)
         [TG_EVENT_ORDER_REFUND_DUE] = TG_ORDER_REFUND_DUE,
         [TG_EVENT_ORDER_REFUNDED] = TG_ORDER_REFUNDED,
     };
-    return type > 0 && type < TG_EVENT_TYPE_COUNT ? states[type] : 0;
+    return states[type];
 }
 
 #define FROM(state) (1u << TG_ORDER_##state)
 
-/* The states from which a state may be entered. */
+/* The states from which a state may be entered; bit 0: no state yet. */
 static uint32_t states_before(int state)
 {
     static const uint32_t before[TG_ORDER_STATE_COUNT] = {
@@ -55,168 +61,227 @@ static uint32_t states_before(int state)
         [TG_ORDER_EXPIRED] = FROM(RESERVED),
         [TG_ORDER_CANCELLED] = FROM(RESERVED) | FROM(AWAITING_TEAM),
         [TG_ORDER_TEAM_FAILED] = FROM(AWAITING_TEAM),
-        [TG_ORDER_REFUND_DUE] = FROM(RESERVED) | FROM(CONFIRMED) | FROM(SHIPPED) | FROM(DELIVERED) |
-                                FROM(EXPIRED) | FROM(CANCELLED) | FROM(TEAM_FAILED) |
-                                FROM(REFUNDED),
+        [TG_ORDER_REFUND_DUE] = FROM(CONFIRMED) | FROM(SHIPPED) | FROM(DELIVERED) | FROM(EXPIRED) |
+                                FROM(CANCELLED) | FROM(TEAM_FAILED) | FROM(REFUNDED),
         [TG_ORDER_REFUNDED] = FROM(REFUND_DUE),
     };
     return before[state];
 }
 
+/* The state of a team behind an event, 0 for one that changes none. */
+static int team_state_behind(int type)
+{
+    return type == TG_EVENT_TEAM_OPENED      ? TG_TEAM_OPEN
+           : type == TG_EVENT_TEAM_FORMED    ? TG_TEAM_STATE_FORMED
+           : type == TG_EVENT_TEAM_FAILED    ? TG_TEAM_STATE_FAILED
+           : type == TG_EVENT_TEAM_DISSOLVED ? TG_TEAM_DISSOLVED
+                                             : 0;
+}
+
+/* A team is PENDING (0 here) without an event that says so; one that ended stays as it is. */
+static bool team_may_become(int state, int from)
+{
+    if (state == TG_TEAM_OPEN)
+        return from == 0;
+    if (state == TG_TEAM_STATE_FORMED)
+        return from == TG_TEAM_OPEN;
+    return from == 0 || from == TG_TEAM_OPEN;
+}
+
+static bool is_of_team(int type)
+{
+    return type >= TG_EVENT_TEAM_OPENED && type <= TG_EVENT_TEAM_CAPTAIN_CHANGED;
+}
+
+static bool is_of_sale(int type)
+{
+    return type == TG_EVENT_SALE_STARTED || type == TG_EVENT_SALE_ENDED;
+}
+
+/* --- replaying --- */
+
+/* Of an order, or a team, of before the group only the end is seen. */
+static bool from_the_beginning(const struct lg_feed *feed, uint64_t order_id)
+{
+    return order_id >> TG_PARTITION_BITS > feed->behind;
+}
+
+static void replay_team(struct lg_feed *feed, const Tidegate__V1__Event *event)
+{
+    int state = team_state_behind((int)event->type);
+    struct lg_order_entry *entry = lg_ledger_entry(feed->ledger, event->team_id);
+    if (!entry) {
+        feed->no_memory = true;
+        return;
+    }
+    feed->own_events += entry->deeds != 0;
+    if (state == 0 || !from_the_beginning(feed, event->team_id))
+        return;
+    if (!team_may_become(state, entry->told_team_state))
+        impossible(feed, event, "its team is in no state for it");
+    entry->told_team_state = (uint8_t)state;
+}
+
+static void replay_order(struct lg_feed *feed, const Tidegate__V1__Event *event)
+{
+    int type = (int)event->type, state = state_behind(type);
+    struct lg_order_entry *entry = lg_ledger_entry(feed->ledger, event->order_id);
+    if (!entry) {
+        feed->no_memory = true;
+        return;
+    }
+    feed->own_events += entry->deeds != 0;
+    entry->last_sequence = event->sequence;
+    if (!from_the_beginning(feed, event->order_id))
+        return;
+    if (type == TG_EVENT_ORDER_PLACED && event->order_id >> TG_PARTITION_BITS != event->sequence)
+        impossible(feed, event, "its id names another event");
+    if (state == 0 && entry->told_state == 0)
+        impossible(feed, event, "the order was not placed");
+    if (state != 0 && !(states_before(state) & 1u << entry->told_state))
+        impossible(feed, event, "the order is in no state for it");
+    if (state != 0)
+        entry->told_state = (uint8_t)state;
+    if (type == TG_EVENT_REFUND_DUE)
+        entry->told_due_minor += event->amount_minor;
+    if (type == TG_EVENT_REFUND_RECORDED)
+        entry->told_refunded_minor += event->amount_minor;
+}
+
 static void replay(struct lg_feed *feed, const Tidegate__V1__Event *event)
 {
-    int state = state_behind((int)event->type);
-    if (event->order_id == 0 || state == 0)
+    int type = (int)event->type;
+    if (type <= 0 || type >= TG_EVENT_TYPE_COUNT)
+        impossible(feed, event, "it is of no type");
+    else if (is_of_sale(type))
         return;
-    struct lg_entry_of_order *entry = lg_ledger_entry(feed->ledger, event->order_id);
-    if (!entry)
-        return;
-    /* An order of before this group began: its history starts in the middle. */
-    bool known = entry->history_state != 0 || state == TG_ORDER_RESERVED;
-    if (known && !(states_before(state) & 1u << entry->history_state))
-        complain(feed, &feed->findings.impossible, tg_event_type_name((int)event->type),
-                 event->sequence, event->order_id);
-    entry->history_state = (uint8_t)state;
-    entry->last_sequence = event->sequence;
+    else if (event->order_id == 0 || (is_of_team(type) && event->team_id == 0))
+        impossible(feed, event, "it is of nothing");
+    else if (is_of_team(type))
+        replay_team(feed, event);
+    else
+        replay_order(feed, event);
 }
 
 /* --- reading --- */
 
+static uint64_t print_of(const Tidegate__V1__Event *event)
+{
+    const uint64_t facts[] = {
+        event->sequence,
+        (uint64_t)event->type,
+        event->order_id,
+        (uint64_t)event->at_ms,
+        (uint64_t)event->amount_minor,
+        event->team_id,
+        event->refund_number,
+        event->sale_id,
+    };
+    return tg_hash(facts, sizeof(facts), 0);
+}
+
+static void take_again(struct lg_feed *feed, const Tidegate__V1__Event *event)
+{
+    feed->findings.repeated++;
+    if (feed->sequence - event->sequence < LG_FEED_RECENT && event->sequence > feed->behind &&
+        feed->prints[event->sequence % LG_FEED_RECENT] != print_of(event))
+        complain_of_event(feed, &feed->findings.altered, event, "it was another event before");
+}
+
 static void take(struct lg_feed *feed, const Tidegate__V1__Event *event)
 {
     if (event->sequence <= feed->sequence) {
-        feed->findings.repeated++;
+        take_again(feed, event);
         return;
     }
-    if (event->sequence != feed->sequence + 1)
-        complain(feed, &feed->findings.missing, "events before it are missing", event->sequence,
-                 event->order_id);
     feed->sequence = event->sequence;
+    feed->prints[event->sequence % LG_FEED_RECENT] = print_of(event);
     feed->findings.events++;
     replay(feed, event);
 }
 
-static enum tg_error consume(struct lg_feed *feed, uint64_t after, bool *end,
-                             struct tg_fault *fault)
+/* Where the first event of a page must stand. Behind the group's offset that is known only as far
+ * as an ack without an answer may have moved it. */
+static bool begins_right(const struct lg_feed *feed, uint64_t after, uint64_t first)
 {
-    Tidegate__V1__ConsumeEventsRequest body = TIDEGATE__V1__CONSUME_EVENTS_REQUEST__INIT;
-    body.group = feed->group;
-    body.after_sequence = after;
-    body.max = PAGE_MAX;
-    body.without_orders = 1;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS;
-    request.consume_events = &body;
-    Tidegate__V1__Response *response;
-    enum tg_error error = tgc_call(feed->client, &request, FEED_MS, &response, fault);
-    if (error)
-        return error;
-    const Tidegate__V1__ConsumeEventsResponse *page = response->consume_events;
-    if ((int)page->verdict != TG_OK)
-        error = tg_fault_set(fault, TG_ERR_PROTOCOL, "ConsumeEvents was answered %s",
-                             tg_verdict_name((int)page->verdict));
-    for (size_t i = 0; !error && i < page->n_events; i++)
+    return after != 0 ? first == after + 1
+                      : first > feed->offset && first <= feed->asked_offset + 1;
+}
+
+static void take_events(struct lg_feed *feed, uint64_t after,
+                        const Tidegate__V1__ConsumeEventsResponse *page)
+{
+    if (page->n_events > 0 && !begins_right(feed, after, page->events[0]->sequence))
+        complain_of_event(feed, &feed->findings.missing, page->events[0],
+                          "not the one that comes next");
+    for (size_t i = 0; i < page->n_events; i++) {
+        if (i > 0 && page->events[i]->sequence != page->events[i - 1]->sequence + 1)
+            complain_of_event(feed, &feed->findings.missing, page->events[i],
+                              "events before it are missing");
         take(feed, page->events[i]);
-    *end = !error && page->next_sequence >= page->last_sequence;
-    if (!error && page->offset < feed->offset)
-        complain(feed, &feed->findings.regressions, "the offset went back", page->offset, 0);
-    tgc_response_free(response);
-    return error;
+    }
+    /* Nothing was filtered, so an answer has read no further than its last event. */
+    if (page->next_sequence > feed->sequence) {
+        complain(feed, missing, "events from %" PRIu64 " to %" PRIu64 " are passed over",
+                 feed->sequence + 1, page->next_sequence);
+        feed->sequence = page->next_sequence;
+    }
 }
 
-static enum tg_error ack(struct lg_feed *feed, struct tg_fault *fault)
+static void regressed(struct lg_feed *feed, const char *what, uint64_t from, uint64_t to)
 {
-    Tidegate__V1__AckEventsRequest body = TIDEGATE__V1__ACK_EVENTS_REQUEST__INIT;
-    body.group = feed->group;
-    body.sequence = feed->sequence;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS;
-    request.ack_events = &body;
-    Tidegate__V1__Response *response;
-    enum tg_error error = tgc_call(feed->client, &request, FEED_MS, &response, fault);
-    if (error)
-        return error;
-    const Tidegate__V1__AckEventsResponse *answer = response->ack_events;
-    if ((int)answer->verdict == TG_OK && answer->offset < feed->offset)
-        complain(feed, &feed->findings.regressions, "the offset went back", answer->offset, 0);
-    if ((int)answer->verdict == TG_OK)
-        feed->offset = answer->offset;
-    tgc_response_free(response);
-    return TG_ERR_OK;
+    complain(feed, regressions, "%s went back from %" PRIu64 " to %" PRIu64, what, from, to);
 }
 
-enum tg_error lg_feed_step(struct lg_feed *feed, bool *end, struct tg_fault *fault)
+void lg_feed_begin(struct lg_feed *feed, struct lg_ledger *ledger, uint64_t offset)
 {
-    *end = false;
-    if (!tgc_is_connected(feed->client) && tgc_reconnect(feed->client, FEED_MS, fault) != TG_ERR_OK)
-        return TG_ERR_OK;
-    /* Now and then as after a crash, from the last ack; else from what was handled. */
-    bool again = feed->findings.events % REREAD_EVERY == 0;
-    enum tg_error error = consume(feed, again ? 0 : feed->sequence, end, fault);
-    if (!error && feed->sequence > feed->offset)
-        error = ack(feed, fault);
-    /* A connection that went is no fault of the feed; an answer that says so is. */
-    return tgc_is_connected(feed->client) ? error : TG_ERR_OK;
+    memset(feed, 0, sizeof(*feed));
+    feed->ledger = ledger;
+    feed->behind = feed->sequence = feed->offset = feed->asked_offset = feed->newest = offset;
 }
 
-/* --- opening and closing --- */
-
-static enum tg_error make_group(struct lg_feed *feed, struct tg_fault *fault)
+bool lg_feed_page(struct lg_feed *feed, uint64_t after,
+                  const Tidegate__V1__ConsumeEventsResponse *page)
 {
-    Tidegate__V1__CreateGroupRequest body = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
-    body.group = feed->group;
-    body.from_now = 1;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP;
-    request.create_group = &body;
-    Tidegate__V1__Response *response;
-    enum tg_error error =
-        tgc_call_until_answered(feed->client, &request, FEED_MS, &response, fault);
-    if (error)
-        return error;
-    int verdict = (int)response->create_group->verdict;
-    feed->sequence = feed->offset = feed->behind = response->create_group->offset;
-    tgc_response_free(response);
-    return verdict == TG_OK ? TG_ERR_OK
-                            : tg_fault_set(fault, TG_ERR_PROTOCOL, "CreateGroup was answered %s",
-                                           tg_verdict_name(verdict));
+    int verdict = (int)page->verdict;
+    if (verdict == TG_EVENTS_DROPPED) {
+        complain(feed, missing,
+                 "events up to %" PRIu64 " were dropped, the group had acked %" PRIu64,
+                 page->first_sequence - 1, feed->offset);
+        return false;
+    }
+    if (verdict == TG_UNKNOWN_GROUP) {
+        complain(feed, regressions, "the group is not there any more, it had acked %" PRIu64,
+                 feed->offset);
+        return false;
+    }
+    if (verdict != TG_OK)
+        return false;
+    if (page->offset < feed->offset)
+        regressed(feed, "the group's offset", feed->offset, page->offset);
+    if (page->last_sequence < feed->newest)
+        regressed(feed, "the newest event", feed->newest, page->last_sequence);
+    feed->newest = page->last_sequence;
+    take_events(feed, after, page);
+    return true;
 }
 
-enum tg_error lg_feed_open(struct lg_feed *feed, const char *server, struct lg_ledger *ledger,
-                           uint64_t sale_id, struct tg_fault *fault)
+void lg_feed_asks_ack(struct lg_feed *feed)
 {
-    *feed = (struct lg_feed){.ledger = ledger, .sale_id = sale_id};
-    snprintf(feed->group, sizeof(feed->group), "load-%" PRIu64, sale_id);
-    struct tgc_options options = {.server = server};
-    enum tg_error error = tgc_open(&options, &feed->client, fault);
-    if (error)
-        return error;
-    error = make_group(feed, fault);
-    if (error)
-        lg_feed_close(feed);
-    return error;
+    feed->asked_offset = feed->sequence;
 }
 
-void lg_feed_remove(struct lg_feed *feed)
+void lg_feed_acked(struct lg_feed *feed, const Tidegate__V1__AckEventsResponse *answer)
 {
-    Tidegate__V1__DeleteGroupRequest body = TIDEGATE__V1__DELETE_GROUP_REQUEST__INIT;
-    body.group = feed->group;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_DELETE_GROUP;
-    request.delete_group = &body;
-    Tidegate__V1__Response *response;
-    struct tg_fault unheard;
-    if (tgc_call_until_answered(feed->client, &request, FEED_MS, &response, &unheard) == TG_ERR_OK)
-        tgc_response_free(response);
-}
-
-void lg_feed_close(struct lg_feed *feed)
-{
-    tgc_close(feed->client);
-    feed->client = NULL;
+    if ((int)answer->verdict != TG_OK) /* BUSY or STORAGE_FULL: the next one does it */
+        return;
+    if (answer->offset < feed->offset)
+        regressed(feed, "the group's offset", feed->offset, answer->offset);
+    feed->offset = answer->offset;
 }
 
 bool lg_feed_ok(const struct lg_feed_findings *findings)
 {
-    return findings->missing + findings->impossible + findings->regressions == 0;
+    return findings->missing + findings->altered + findings->impossible + findings->regressions ==
+           0;
 }

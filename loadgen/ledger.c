@@ -1,10 +1,11 @@
 #include "loadgen/ledger.h"
 
+#include "base/assert.h"
 #include "base/rng.h"
 
 #include <stdlib.h>
 
-#define SLOTS_FIRST 65536
+#define SLOTS_FIRST 4096 /* a power of two */
 
 bool lg_ledger_init(struct lg_ledger *ledger)
 {
@@ -20,7 +21,7 @@ void lg_ledger_fini(struct lg_ledger *ledger)
 }
 
 /* The slot of an id, or the free one where it would lie. */
-static struct lg_entry_of_order *slot_of(const struct lg_ledger *ledger, uint64_t order_id)
+static struct lg_order_entry *slot_of(const struct lg_ledger *ledger, uint64_t order_id)
 {
     uint64_t slot = tg_mix64(order_id) & ledger->mask;
     while (ledger->slots[slot].order_id != 0 && ledger->slots[slot].order_id != order_id)
@@ -42,9 +43,10 @@ static bool grow(struct lg_ledger *ledger)
     return true;
 }
 
-struct lg_entry_of_order *lg_ledger_entry(struct lg_ledger *ledger, uint64_t order_id)
+struct lg_order_entry *lg_ledger_entry(struct lg_ledger *ledger, uint64_t order_id)
 {
-    struct lg_entry_of_order *entry = slot_of(ledger, order_id);
+    tg_assert(order_id != 0);
+    struct lg_order_entry *entry = slot_of(ledger, order_id);
     if (entry->order_id == order_id)
         return entry;
     if (ledger->count * 2 > ledger->mask) {
@@ -57,14 +59,17 @@ struct lg_entry_of_order *lg_ledger_entry(struct lg_ledger *ledger, uint64_t ord
     return entry;
 }
 
-struct lg_entry_of_order *lg_ledger_find(const struct lg_ledger *ledger, uint64_t order_id)
+struct lg_order_entry *lg_ledger_find(const struct lg_ledger *ledger, uint64_t order_id)
 {
-    struct lg_entry_of_order *entry = slot_of(ledger, order_id);
-    return entry->order_id == order_id ? entry : NULL;
+    struct lg_order_entry *entry = slot_of(ledger, order_id);
+    return order_id != 0 && entry->order_id == order_id ? entry : NULL;
 }
 
 void lg_ledger_unsee(struct lg_ledger *ledger)
 {
-    for (uint64_t i = 0; i <= ledger->mask; i++)
-        ledger->slots[i].seen = false;
+    for (uint64_t i = 0; i <= ledger->mask; i++) {
+        struct lg_order_entry *entry = &ledger->slots[i];
+        entry->seen = false;
+        entry->seated = false;
+    }
 }

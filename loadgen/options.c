@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include "loadgen/help.h"
 #include "loadgen/plan.h"
-#include "loadgen/story.h"
+#include "loadgen/teller.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -31,7 +31,7 @@ static const struct scenario scenarios[] = {
     {"durable", TG_STOCK_UNITS_MAX, 200000, 1, 1000000, 0, 0.01, 0},
     {"sold-out", 0, 200000, 1, 1, 0, 0, 0},
     {"many-skus", 1000000, 200000, 10000, 1000, ZIPF_EXPONENT, 0.01, 0},
-    /* told in stories: loadgen/story.h */
+    /* these tell stories: loadgen/story.h */
     {"lifecycle", 20000, 200000, 20, 0, 0, 0, 0},
     {"groupbuy", 20000, 200000, 20, 0, 0, 0, 0},
     {"cart", 2000, 200000, 50, 0, 0, 0, 0},
@@ -402,6 +402,23 @@ static enum lg_parsed first_pass(struct lg_options *o, int argc, char **argv,
     return optind < argc ? usage(fault, "unexpected argument ", argv[optind]) : LG_PARSED_RUN;
 }
 
+/* What a scenario that tells stories does not know. */
+static const char *check_tale(const struct lg_options *o)
+{
+    if (o->sale_id || o->batch != 1 || o->threads != 1 || o->audit_log || o->warmup_ns)
+        return "--sale, --batch, --threads, --audit-log and --warmup do not go with a scenario "
+               "that tells stories";
+    if (o->zipf_exponent > 0 || o->quantity_max != 1 || o->retry_share > 0 || o->greedy_share > 0)
+        return "--sku-dist, --quantity, --retry-share and --greedy-share do not go with a scenario "
+               "that tells stories";
+    if (o->pipeline > TGC_WINDOW_MAX / LG_STORY_ASKS_MAX)
+        return "--pipeline must not be above 32768 with a scenario that tells stories";
+    if ((uint64_t)o->connections * o->pipeline > LG_STORIES_MAX)
+        return "--connections x --pipeline must not be above 262144 with a scenario that tells "
+               "stories";
+    return NULL;
+}
+
 static const char *check_together(struct lg_options *o)
 {
     if (o->audit && o->audit_log)
@@ -410,11 +427,9 @@ static const char *check_together(struct lg_options *o)
         return "--threads must not be above --connections";
     if ((uint64_t)o->connections * o->pipeline * o->batch > LG_IN_FLIGHT_MAX)
         return "--connections x --pipeline x --batch must not be above 67108864";
-    if (lg_story_kind_of(o->scenario) &&
-        (o->sale_id || o->batch != 1 || o->threads != 1 || o->audit_log || o->warmup_ns))
-        return "--sale, --batch, --threads, --audit-log and --warmup do not go with a scenario "
-               "that "
-               "is told in stories";
+    const char *wrong = lg_story_kind_of(o->scenario) && !o->audit ? check_tale(o) : NULL;
+    if (wrong)
+        return wrong;
     if (o->greedy_users > o->users)
         o->greedy_users = o->users;
     if (o->duration_ns == 0)

@@ -72,10 +72,14 @@ static void text_head(const struct lg_result *r, FILE *out)
             r->settings.own_sale ? "" : " (shared)", r->settings.seed);
     if (o->audit)
         return;
-    fprintf(out, "  %u connections x %u frames x %u orders, ", o->connections, o->pipeline,
-            o->batch);
+    if (r->is_tale)
+        fprintf(out, "  %u connections x %u stories, ", o->connections, o->pipeline);
+    else
+        fprintf(out, "  %u connections x %u frames x %u orders, ", o->connections, o->pipeline,
+                o->batch);
     if (o->rate_per_s > 0)
-        fprintf(out, "open loop at %s orders/s", grouped((uint64_t)o->rate_per_s));
+        fprintf(out, "open loop at %s %s/s", grouped((uint64_t)o->rate_per_s),
+                r->is_tale ? "stories" : "orders");
     else
         fputs("closed loop", out);
     fprintf(out, ", %u thread%s\n", o->threads, o->threads == 1 ? "" : "s");
@@ -91,10 +95,32 @@ static void text_latency(const char *what, const struct tg_histogram *h, FILE *o
             duration(h->max));
 }
 
+/* Each kind of request of a tale, and what it was answered. */
+static void text_requests(const struct lg_result *r, FILE *out)
+{
+    fprintf(out, "  %-12s %s begun, %s told to their end\n", "stories", grouped(r->told.begun),
+            grouped(r->told.ended));
+    for (int kind = 0; kind < LG_ASK_KINDS; kind++) {
+        const char *between = "";
+        if (!r->told.by_request[kind].count)
+            continue;
+        fprintf(out, "    %-14s ", lg_ask_name(kind));
+        for (int i = 0; i < TG_VERDICT_COUNT; i++) {
+            if (!r->requests[kind][i])
+                continue;
+            fprintf(out, "%s%s %s", between, grouped(r->requests[kind][i]), tg_verdict_name(i));
+            between = ", ";
+        }
+        fputc('\n', out);
+    }
+}
+
 static void text_counts(const struct lg_result *r, bool ok, FILE *out)
 {
     const struct lg_stats *t = &r->total;
     uint64_t accepted = t->verdicts[TG_ACCEPTED];
+    if (r->is_tale)
+        text_requests(r, out);
     fprintf(out, "  %-12s %s orders in %.2f s%s\n", "offered", grouped(t->offered), r->run_s,
             r->interrupted ? " (interrupted)" : "");
     fprintf(out, "  %-12s %s", "accepted", grouped(accepted));
@@ -109,8 +135,8 @@ static void text_counts(const struct lg_result *r, bool ok, FILE *out)
         fprintf(out, "  %-12s %s answers, each sent again after its hint\n", "busy",
                 grouped(t->busy));
     if (t->reconnects)
-        fprintf(out, "  %-12s %s, with %s orders sent again\n", "reconnects",
-                grouped(t->reconnects), grouped(t->resent));
+        fprintf(out, "  %-12s %s, with %s %s sent again\n", "reconnects", grouped(t->reconnects),
+                grouped(t->resent), r->is_tale ? "requests" : "orders");
     if (t->retries_checked)
         fprintf(out, "  %-12s %s checked, %s wrong\n", "retries", grouped(t->retries_checked),
                 grouped(t->retries_wrong));
@@ -118,6 +144,13 @@ static void text_counts(const struct lg_result *r, bool ok, FILE *out)
         fprintf(out, "  %-12s %s orders that were refused at first\n", "accepted on retry",
                 grouped(t->accepted_on_retry));
 }
+
+static const char too_slow[] =
+    "               The server did not keep up: orders that were never sent have no latency,\n"
+    "               so the latency above is too good.\n";
+static const char too_few_slots[] =
+    "               Stories wait for a free place: try more --connections or --pipeline, for each\n"
+    "               keeps its place to its end, seconds of waiting included.\n";
 
 static void text_rates(const struct lg_result *r, FILE *out)
 {
@@ -130,14 +163,13 @@ static void text_rates(const struct lg_result *r, FILE *out)
     if (r->options->rate_per_s > 0) {
         text_latency("slip", &r->slip, out);
         if (r->backlog_max)
-            fprintf(out, "  %-12s at most %s orders, %s at the end\n", "backlog",
-                    grouped(r->backlog_max), grouped(r->backlog_end));
-        /* A few orders are always due in the very moment of the end; a tenth of a second's worth
-         * is a server that lags. */
+            fprintf(out, "  %-12s at most %s %s, %s at the end\n", "backlog",
+                    grouped(r->backlog_max), r->is_tale ? "stories" : "orders",
+                    grouped(r->backlog_end));
+        /* A few are always due in the very moment of the end; a tenth of a second's worth is a
+         * server that lags. */
         if ((double)r->backlog_end > r->options->rate_per_s / 10)
-            fputs("               The server did not keep up: orders that were never sent have no "
-                  "latency,\n               so the latency above is too good.\n",
-                  out);
+            fputs(r->is_tale ? too_few_slots : too_slow, out);
     }
     fprintf(out, "  %-12s %.0f%% of a core, %.0f ns for each answer\n", "generator",
             r->run_s > 0 ? (double)r->cpu_ns / r->run_s / 1e7 : 0,
@@ -164,14 +196,17 @@ static void text_broken(const struct lg_result *r, FILE *out)
         {f->over_limit_users, "users above their limit"},
         {f->disordered, "orders listed out of order"},
         {r->total.retries_wrong, "retries not answered like the first time"},
-        {r->total.wrong_answers, "wrong accepted answers"},
-        {r->unknown_outcomes, "orders without an answer"},
+        {r->total.wrong_answers, r->is_tale ? "wrong answers" : "wrong accepted answers"},
+        {r->unknown_outcomes,
+         r->is_tale ? "requests without an answer" : "orders without an answer"},
         {r->world.money_broken, "orders whose money does not add up"},
-        {r->world.team_broken, "teams with members in a state that cannot be"},
-        {r->world.history_broken, "orders whose events lead to another state"},
+        {r->world.order_broken, "orders that contradict themselves or their deadline"},
+        {r->world.team_broken, "teams, or members of them, in a state that cannot be"},
+        {r->world.history_broken, "orders or teams whose events lead elsewhere"},
         {r->feed.missing, "gaps in the outbox"},
-        {r->feed.impossible, "events that their order's state does not allow"},
-        {r->feed.regressions, "offsets that went back"},
+        {r->feed.altered, "events that came again altered"},
+        {r->feed.impossible, "events that what was before does not allow"},
+        {r->feed.regressions, "offsets, or newest events, that went back"},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         if (lines[i].count)
@@ -182,7 +217,7 @@ static void text_broken(const struct lg_result *r, FILE *out)
         fprintf(out, "               - %s\n", r->complaint);
 }
 
-static void text_stories(const struct lg_result *r, FILE *out)
+static void text_tale_audit(const struct lg_result *r, FILE *out)
 {
     const struct lg_world_findings *w = &r->world;
     fprintf(out, "               %s teams, %s events, each once; books right at %s looks\n",
@@ -205,8 +240,8 @@ static void text_audit(const struct lg_result *r, bool ok, FILE *out)
         if (f->unlogged)
             fprintf(out, ", %s whose answers did not reach the log", grouped(f->unlogged));
         fputc('\n', out);
-        if (r->told)
-            text_stories(r, out);
+        if (r->is_tale)
+            text_tale_audit(r, out);
         return;
     } else {
         fputs("  AUDIT        FAILED. Throughput and latency of this run mean nothing.\n", out);
@@ -282,13 +317,37 @@ static json_t *json_settings(const struct lg_result *r)
     return object;
 }
 
-/* What the scenarios that are told in stories add. */
-static void json_story_audit(json_t *object, const struct lg_world_findings *world,
-                             const struct lg_feed_findings *feed)
+static json_t *json_order_states(const struct lg_world_findings *world)
 {
+    json_t *object = json_object();
+    for (int i = 1; i < TG_ORDER_STATE_COUNT; i++)
+        set_count(object, tg_order_state_name(i), world->states[i]);
+    return object;
+}
+
+static json_t *json_team_states(const struct lg_world_findings *world)
+{
+    static const char *const names[] = {
+        [TG_TEAM_PENDING] = "PENDING",     [TG_TEAM_OPEN] = "OPEN",
+        [TG_TEAM_STATE_FORMED] = "FORMED", [TG_TEAM_STATE_FAILED] = "FAILED",
+        [TG_TEAM_DISSOLVED] = "DISSOLVED",
+    };
+    json_t *object = json_object();
+    for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+        set_count(object, names[i], world->team_states[i]);
+    return object;
+}
+
+/* What the audit of a tale adds. */
+static void json_tale_audit(json_t *object, const struct lg_world_findings *world,
+                            const struct lg_feed_findings *feed)
+{
+    set(object, "orders_by_state", json_order_states(world));
+    set(object, "teams_by_state", json_team_states(world));
     set_count(object, "teams_read", world->teams);
     set_count(object, "samples", world->samples);
     set_count(object, "money_broken", world->money_broken);
+    set_count(object, "orders_broken", world->order_broken);
     set_count(object, "teams_broken", world->team_broken);
     set_count(object, "histories_broken", world->history_broken);
     set(object, "money_in_minor", json_integer(world->money_in));
@@ -298,6 +357,7 @@ static void json_story_audit(json_t *object, const struct lg_world_findings *wor
     set_count(object, "events_read", feed->events);
     set_count(object, "events_repeated", feed->repeated);
     set_count(object, "events_missing", feed->missing);
+    set_count(object, "events_altered", feed->altered);
     set_count(object, "events_impossible", feed->impossible);
     set_count(object, "offset_regressions", feed->regressions);
 }
@@ -324,8 +384,8 @@ static json_t *json_audit(const struct lg_result *r)
     set_count(object, "foreign_orders", f->foreign);
     set_count(object, "unlogged_orders", f->unlogged);
     set(object, "seconds", json_real(r->audit_s));
-    if (r->told)
-        json_story_audit(object, &r->world, &r->feed);
+    if (r->is_tale)
+        json_tale_audit(object, &r->world, &r->feed);
     for (uint32_t i = 0; i < f->example_count; i++)
         json_array_append_new(examples, json_string(f->examples[i]));
     if (r->complaint[0])
@@ -363,6 +423,52 @@ static json_t *json_schedule(const struct lg_result *r)
     return object;
 }
 
+/* --- of a tale --- */
+
+static json_t *json_stories(const struct lg_result *r)
+{
+    json_t *object = json_object(), *paths = json_object();
+    const struct lg_story_kind *kind = lg_story_kind_of(r->settings.scenario);
+    set_count(object, "begun", r->told.begun);
+    set_count(object, "ended", r->told.ended);
+    for (uint32_t i = 0; kind && i < kind->path_count; i++)
+        set_count(paths, kind->paths[i].name, r->told.paths[i]);
+    set(object, "paths", paths);
+    return object;
+}
+
+static json_t *json_requests(const struct lg_result *r)
+{
+    json_t *object = json_object();
+    for (int kind = 0; kind < LG_ASK_KINDS; kind++) {
+        json_t *verdicts = json_object();
+        for (int i = 0; i < TG_VERDICT_COUNT; i++)
+            if (r->requests[kind][i])
+                set_count(verdicts, tg_verdict_name(i), r->requests[kind][i]);
+        if (json_object_size(verdicts))
+            set(object, lg_ask_name(kind), verdicts);
+        else
+            json_decref(verdicts);
+    }
+    return object;
+}
+
+static json_t *json_latency_by_request(const struct lg_result *r)
+{
+    json_t *object = json_object();
+    for (int kind = 0; kind < LG_ASK_KINDS; kind++)
+        if (r->told.by_request[kind].count)
+            set(object, lg_ask_name(kind), json_latency(&r->told.by_request[kind]));
+    return object;
+}
+
+static void json_tale(json_t *root, const struct lg_result *r, bool ok)
+{
+    set(root, "stories", json_stories(r));
+    set(root, "requests", json_requests(r));
+    set(root, "latency_by_request_us", ok ? json_latency_by_request(r) : json_null());
+}
+
 /* Figures that mean something only when the audit passed; null otherwise. */
 static void json_results(json_t *object, const struct lg_result *r, bool ok)
 {
@@ -379,6 +485,7 @@ static json_t *build_json(const struct lg_result *r, enum lg_status status)
 {
     const struct lg_stats *t = &r->total;
     const struct lg_options *o = r->options;
+    const bool ok = lg_result_ok(r) && status != LG_FAILED;
     json_t *root = json_object(), *missed = json_array();
     set(root, "tool", json_string("tidegate-load " TG_VERSION));
     set(root, "status", json_string(status_text(status)));
@@ -400,7 +507,9 @@ static json_t *build_json(const struct lg_result *r, enum lg_status status)
     set(root, "rejected", json_rejected(r));
     set_count(root, "errors", t->errors);
     set_count(root, "unknown_outcomes", r->unknown_outcomes);
-    json_results(root, r, lg_result_ok(r) && status != LG_FAILED);
+    json_results(root, r, ok);
+    if (r->is_tale)
+        json_tale(root, r, ok);
     set_count(root, "responses", t->answers);
     set_count(root, "busy_answers", t->busy);
     set_count(root, "reconnects", t->reconnects);

@@ -36,30 +36,35 @@ static void on_interrupt(int signal_number)
     interrupted = 1;
 }
 
-/* The first Ctrl-C ends the run in order, the second one the process. */
-static void catch_interrupts(void)
+void lg_run_catch_interrupts(void)
 {
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
 
-static bool stories_ok(const struct lg_result *result)
+bool lg_run_interrupted(void)
 {
-    return !result->told || (lg_world_ok(&result->world) && lg_feed_ok(&result->feed));
+    return interrupted;
+}
+
+/* Nothing that was seen breaks a promise. */
+static bool promises_held(const struct lg_result *r)
+{
+    bool audit =
+        r->is_tale ? lg_world_ok(&r->world) && lg_feed_ok(&r->feed) : lg_findings_ok(&r->findings);
+    return audit && !r->total.retries_wrong && !r->total.wrong_answers;
 }
 
 bool lg_result_ok(const struct lg_result *result)
 {
-    return result->audited && lg_findings_ok(&result->findings) && stories_ok(result) &&
-           !result->total.retries_wrong && !result->total.wrong_answers &&
-           !result->unknown_outcomes;
+    return result->audited && promises_held(result) && !result->unknown_outcomes;
 }
 
 /* --- before ------------------------------------------------------------------------------------
  */
 
-static uint64_t new_nonce(void)
+uint64_t lg_run_nonce(void)
 {
     uint64_t state = (uint64_t)tg_clock_wall_ns() ^ (uint64_t)getpid() << 48;
     return tg_splitmix64(&state);
@@ -69,7 +74,7 @@ static void settings_of(const struct lg_options *o, struct lg_plan_settings *set
 {
     memset(settings, 0, sizeof(*settings));
     settings->seed = o->seed;
-    settings->nonce = new_nonce();
+    settings->nonce = lg_run_nonce();
     settings->sale_id = o->sale_id;
     settings->users = o->users;
     settings->greedy_users = o->greedy_users;
@@ -110,7 +115,7 @@ static enum tg_error prepare_plan(struct run *run, struct tg_fault *fault)
     return TG_ERR_OK;
 }
 
-static void raise_file_limit(uint32_t connections)
+void lg_run_raise_file_limit(uint32_t connections)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= connections + 64ull)
@@ -352,9 +357,8 @@ static void check_thresholds(struct lg_result *r)
 
 enum lg_status lg_result_judge(struct lg_result *r)
 {
-    bool promises = lg_findings_ok(&r->findings) && stories_ok(r) && !r->total.retries_wrong &&
-                    !r->total.wrong_answers;
-    if (r->audited && !promises)
+    /* Of stories, what was seen while they went on is proof enough without the audit at the end. */
+    if ((r->audited || r->is_tale) && !promises_held(r))
         return LG_BROKEN;
     if (r->fault.error || !r->audited || r->unknown_outcomes)
         return LG_FAILED;
@@ -386,7 +390,7 @@ static enum tg_error prepare(struct run *run, struct tg_fault *fault)
                               tg_clock_wall_ns() / TG_NS_PER_MS, fault);
     if (error)
         return error;
-    raise_file_limit(o->connections);
+    lg_run_raise_file_limit(o->connections);
     prepare_shared(run);
     run->workers = calloc(o->threads, sizeof(*run->workers));
     if (!run->workers)
@@ -409,7 +413,7 @@ enum lg_status lg_run(const struct lg_options *options, struct lg_result *result
     run.result = result;
     run.log.fd = -1;
     result->options = options;
-    catch_interrupts();
+    lg_run_catch_interrupts();
     if (prepare(&run, &result->fault) == TG_ERR_OK &&
         make_load(&run, &result->fault) == TG_ERR_OK) {
         gather(&run);

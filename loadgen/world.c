@@ -1,156 +1,316 @@
 #include "loadgen/world.h"
 
+#include "loadgen/ask.h"
+#include "loadgen/complain.h"
+
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WORLD_MS      30000u
-#define ORDERS_A_PAGE 500
+#define complain(findings, what, ...)                                                              \
+    lg_complain((findings)->example, sizeof((findings)->example), &(findings)->what, __VA_ARGS__)
 
-/* What the orders of the sale hold of one item. */
-struct held {
-    char sku[TG_SKU_BYTES_MAX + 1];
-    uint64_t reserved;
-    uint64_t sold;
-};
-
-struct world {
-    struct tgc_client *client;
-    uint64_t sale_id;
-    struct lg_ledger *ledger;
-    struct lg_world_findings *findings;
-    struct held *held; /* as many as the sale has items */
-    uint32_t item_count;
-    uint64_t *teams; /* ids, each once */
-    uint64_t team_count, team_room;
-    bool no_memory;
-};
-
-__attribute__((format(printf, 3, 4))) static void complain(struct lg_world_findings *findings,
-                                                           uint64_t *count, const char *format, ...)
+void lg_world_begin(struct lg_world *world, struct lg_ledger *ledger,
+                    struct lg_world_findings *findings, int64_t now_ms, bool timers_may_lag)
 {
-    if ((*count)++ != 0 || findings->example[0])
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(findings->example, sizeof(findings->example), format, arguments);
-    va_end(arguments);
+    *world = (struct lg_world){
+        .ledger = ledger, .findings = findings, .now_ms = now_ms, .timers_may_lag = timers_may_lag};
+    lg_ledger_unsee(ledger);
 }
 
-/* --- books --- */
+void lg_world_fini(struct lg_world *world)
+{
+    free(world->items);
+    free(world->teams);
+    world->items = NULL;
+    world->teams = NULL;
+}
 
-static void check_books(const Tidegate__V1__ItemStatus *status, struct lg_world_findings *findings)
+/* Makes room for one more in a list; false without memory. */
+static bool more_room(struct lg_world *world, void **list, uint64_t count, uint64_t *room,
+                      size_t bytes)
+{
+    if (count < *room)
+        return true;
+    uint64_t larger = *room ? *room * 2 : 64;
+    void *moved = realloc(*list, larger * bytes);
+    if (!moved) {
+        world->no_memory = true;
+        return false;
+    }
+    *list = moved;
+    *room = larger;
+    return true;
+}
+
+/* --- items --- */
+
+void lg_world_look(struct lg_world_findings *findings, const Tidegate__V1__ItemStatus *status)
 {
     int64_t books = (int64_t)status->item->stock_units + status->restocked_units;
     int64_t held = (int64_t)(status->reserved_units + status->sold_units);
     if (books != (int64_t)status->available_units + held)
-        complain(findings, &findings->books_broken,
+        complain(findings, books_broken,
                  "item %s: initial %" PRIu64 " + restocked %" PRId64 " is not available %" PRIu64
                  " + reserved %" PRIu64 " + sold %" PRIu64,
                  status->item->sku, status->item->stock_units, status->restocked_units,
                  status->available_units, status->reserved_units, status->sold_units);
     if (held > books)
-        complain(findings, &findings->oversold, "item %s holds %" PRId64 " of %" PRId64 " units",
+        complain(findings, oversold, "item %s holds %" PRId64 " of %" PRId64 " units",
                  status->item->sku, held, books);
 }
 
-static enum tg_error get_sale(struct tgc_client *client, uint64_t sale_id, uint32_t offset,
-                              Tidegate__V1__Response **response, struct tg_fault *fault)
+void lg_world_name(struct lg_world *world, const Tidegate__V1__ItemStatus *status)
 {
-    Tidegate__V1__GetSaleRequest body = TIDEGATE__V1__GET_SALE_REQUEST__INIT;
-    body.sale_id = sale_id;
-    body.item_offset = offset;
-    body.item_limit = TG_ITEMS_PAGE_MAX;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SALE;
-    request.get_sale = &body;
-    enum tg_error error = tgc_call_until_answered(client, &request, WORLD_MS, response, fault);
-    if (error || (int)(*response)->get_sale->verdict == TG_OK)
-        return error;
-    error = tg_fault_set(fault, TG_ERR_NOTFOUND, "GetSale was answered %s",
-                         tg_verdict_name((int)(*response)->get_sale->verdict));
-    tgc_response_free(*response);
-    return error;
-}
-
-void lg_world_sample(struct tgc_client *client, uint64_t sale_id,
-                     struct lg_world_findings *findings)
-{
-    struct tg_fault unheard;
-    Tidegate__V1__Response *response;
-    if (!tgc_is_connected(client) && tgc_reconnect(client, 200, &unheard) != TG_ERR_OK)
+    const Tidegate__V1__SaleItem *from = status->item;
+    uint64_t room = world->item_room;
+    if (!more_room(world, (void **)&world->items, world->item_count, &room, sizeof(*world->items)))
         return;
-    Tidegate__V1__GetSaleRequest body = TIDEGATE__V1__GET_SALE_REQUEST__INIT;
-    body.sale_id = sale_id;
-    body.item_limit = TG_ITEMS_PAGE_MAX;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SALE;
-    request.get_sale = &body;
-    if (tgc_call(client, &request, 1000, &response, &unheard) != TG_ERR_OK)
-        return;
-    findings->samples++;
-    for (size_t i = 0; i < response->get_sale->n_items; i++)
-        check_books(response->get_sale->items[i], findings);
-    tgc_response_free(response);
-}
-
-/* --- one order --- */
-
-/* Where the units of an order are: 0 with the item, 1 reserved, 2 sold. */
-static int units_of(const Tidegate__V1__Order *order)
-{
-    switch ((int)order->state) {
-    case TG_ORDER_RESERVED:
-        return 1;
-    case TG_ORDER_AWAITING_TEAM:
-    case TG_ORDER_CONFIRMED:
-    case TG_ORDER_SHIPPED:
-    case TG_ORDER_DELIVERED:
-    case TG_ORDER_COMPLETED:
-        return 2;
-    case TG_ORDER_REFUND_DUE:
-    case TG_ORDER_REFUNDED:
-        if (order->ended_at_ms != 0 || order->confirmed_at_ms == 0)
-            return 0;
-        for (size_t i = 0; i < order->n_refunds; i++)
-            if (order->refunds[i]->restock &&
-                ((int)order->refunds[i]->status == TG_REFUND_DUE_STATUS ||
-                 (int)order->refunds[i]->status == TG_REFUND_REFUNDED))
-                return 0;
-        return 2;
-    default: /* it ended unpaid */
-        return 0;
+    world->item_room = (uint32_t)room;
+    struct lg_world_item *item = &world->items[world->item_count];
+    *item =
+        (struct lg_world_item){.place = world->item_count++, .price_minor = from->sale_price_minor};
+    snprintf(item->sku, sizeof(item->sku), "%s", from->sku);
+    for (size_t i = 0; i < from->n_ladder && i < TG_LADDER_STEPS_MAX; i++) {
+        item->step_size[item->step_count] = from->ladder[i]->size;
+        item->step_price_minor[item->step_count++] = from->ladder[i]->unit_price_minor;
     }
 }
 
-static void hold(struct world *world, const char *sku, uint32_t quantity, int units)
+static int by_sku(const void *a, const void *b)
 {
-    for (uint32_t i = 0; i < world->item_count; i++) {
-        struct held *held = &world->held[i];
-        if (strcmp(held->sku, sku) != 0)
-            continue;
-        held->reserved += units == 1 ? quantity : 0;
-        held->sold += units == 2 ? quantity : 0;
-        return;
-    }
-    complain(world->findings, &world->findings->books_differ, "an order names the SKU %s", sku);
+    return strcmp(((const struct lg_world_item *)a)->sku, ((const struct lg_world_item *)b)->sku);
 }
 
-static void hold_units(struct world *world, const Tidegate__V1__Order *order)
+static int sku_of(const void *sku, const void *item)
 {
-    int units = units_of(order);
+    return strcmp(sku, ((const struct lg_world_item *)item)->sku);
+}
+
+static struct lg_world_item *item_named(struct lg_world *world, const char *sku)
+{
+    if (!world->sorted && world->item_count > 0)
+        qsort(world->items, world->item_count, sizeof(*world->items), by_sku);
+    world->sorted = true;
+    return world->item_count == 0
+               ? NULL
+               : bsearch(sku, world->items, world->item_count, sizeof(*world->items), sku_of);
+}
+
+void lg_world_item(struct lg_world *world, const Tidegate__V1__ItemStatus *status)
+{
+    const struct lg_world_item *item = item_named(world, status->item->sku);
+    lg_world_look(world->findings, status);
+    if (!item)
+        complain(world->findings, books_differ, "item %s was not there before", status->item->sku);
+    else if (item->reserved_units != status->reserved_units ||
+             item->sold_units != status->sold_units)
+        complain(world->findings, books_differ,
+                 "item %s says reserved %" PRIu64 " and sold %" PRIu64 ", its orders hold %" PRIu64
+                 " and %" PRIu64,
+                 status->item->sku, status->reserved_units, status->sold_units,
+                 item->reserved_units, item->sold_units);
+}
+
+/* --- the units of an order --- */
+
+enum units {
+    UNITS_FREE,
+    UNITS_RESERVED,
+    UNITS_SOLD,
+};
+
+/* An order that was once confirmed gives its units back only with a refund that says so. */
+static enum units units_of_refunded(const Tidegate__V1__Order *order)
+{
+    if (order->confirmed_at_ms == 0)
+        return UNITS_FREE;
+    for (size_t i = 0; i < order->n_refunds; i++)
+        if (order->refunds[i]->restock && ((int)order->refunds[i]->status == TG_REFUND_DUE_STATUS ||
+                                           (int)order->refunds[i]->status == TG_REFUND_REFUNDED))
+            return UNITS_FREE;
+    return UNITS_SOLD;
+}
+
+/* Of an order of a sale with the stock policy RESERVE, as those of stories are. */
+static enum units units_of(const Tidegate__V1__Order *order)
+{
+    int state = (int)order->state;
+    if (state == TG_ORDER_RESERVED)
+        return UNITS_RESERVED;
+    if (state >= TG_ORDER_AWAITING_TEAM && state <= TG_ORDER_COMPLETED)
+        return UNITS_SOLD;
+    if (state == TG_ORDER_REFUND_DUE || state == TG_ORDER_REFUNDED)
+        return units_of_refunded(order);
+    return UNITS_FREE; /* it ended unpaid */
+}
+
+static void hold(struct lg_world *world, const char *sku, uint32_t quantity, enum units units)
+{
+    struct lg_world_item *item = item_named(world, sku);
+    if (!item) {
+        complain(world->findings, books_differ, "an order names the SKU %s", sku);
+        return;
+    }
+    item->reserved_units += units == UNITS_RESERVED ? quantity : 0;
+    item->sold_units += units == UNITS_SOLD ? quantity : 0;
+}
+
+static void hold_units(struct lg_world *world, const Tidegate__V1__Order *order)
+{
+    enum units units = units_of(order);
     if (order->n_lines == 0)
         hold(world, order->sku, order->quantity, units);
     for (size_t i = 0; i < order->n_lines; i++)
         hold(world, order->lines[i]->sku, order->lines[i]->quantity, units);
 }
 
-static const Tidegate__V1__Payment *payment_named(const Tidegate__V1__Order *order, uint32_t number)
+/* --- the money of an order --- */
+
+static bool is_received(int status)
+{
+    return status == TG_PAYMENT_APPLIED || status == TG_PAYMENT_LATE ||
+           status == TG_PAYMENT_REFUND_DUE;
+}
+
+static bool is_applied(int status)
+{
+    return status == TG_PAYMENT_APPLIED || status == TG_PAYMENT_LATE;
+}
+
+struct sums {
+    int64_t received, due, refunded, waiting;
+    uint32_t applied; /* payments */
+};
+
+static struct sums sums_of(const Tidegate__V1__Order *order)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < order->n_payments; i++) {
+        const Tidegate__V1__Payment *payment = order->payments[i];
+        sums.received += is_received((int)payment->status) ? payment->amount_minor : 0;
+        sums.applied += is_applied((int)payment->status);
+    }
+    for (size_t i = 0; i < order->n_refunds; i++) {
+        int status = (int)order->refunds[i]->status;
+        int64_t amount = order->refunds[i]->amount_minor;
+        sums.due += status == TG_REFUND_DUE_STATUS ? amount : 0;
+        sums.refunded += status == TG_REFUND_REFUNDED ? amount : 0;
+        sums.waiting += status == TG_REFUND_WAITING ? amount : 0;
+    }
+    return sums;
+}
+
+static bool keeps_money(int state)
+{
+    return state >= TG_ORDER_AWAITING_TEAM && state <= TG_ORDER_COMPLETED;
+}
+
+/* What an order that keeps money was paid is what it costs, and it was paid so once. */
+static bool is_paid_right(const Tidegate__V1__Order *order, const struct sums *sums)
+{
+    for (size_t i = 0; i < order->n_payments; i++)
+        if (is_applied((int)order->payments[i]->status) &&
+            order->payments[i]->amount_minor != order->amount_minor)
+            return false;
+    return sums->applied <= 1 && (!keeps_money((int)order->state) || sums->applied == 1);
+}
+
+static void check_money(struct lg_world *world, const Tidegate__V1__Order *order)
+{
+    struct lg_world_findings *findings = world->findings;
+    struct sums sums = sums_of(order);
+    int64_t kept = sums.received - sums.due - sums.refunded;
+    bool keeps = keeps_money((int)order->state);
+    if (sums.received != order->received_minor || sums.due != order->refund_due_minor ||
+        sums.refunded != order->refunded_minor || kept < sums.waiting)
+        complain(findings, money_broken,
+                 "order %" PRIu64 ": received %" PRId64 ", due %" PRId64 ", refunded %" PRId64
+                 " are not the sums of its payments and refunds",
+                 order->order_id, order->received_minor, order->refund_due_minor,
+                 order->refunded_minor);
+    else if (keeps ? kept == 0 && order->amount_minor != 0 : kept != 0)
+        complain(findings, money_broken, "order %" PRIu64 " is %s and keeps %" PRId64,
+                 order->order_id, tg_order_state_name((int)order->state), kept);
+    else if (!is_paid_right(order, &sums))
+        complain(findings, money_broken, "order %" PRIu64 " costs %" PRId64 " and was not paid so",
+                 order->order_id, order->amount_minor);
+    findings->money_in += sums.received;
+    findings->money_due += sums.due;
+    findings->money_refunded += sums.refunded;
+    findings->money_kept += keeps ? kept : 0;
+}
+
+/* --- the life of an order --- */
+
+/* The times of its steps never go back, and are those of its state. */
+static bool steps_are_right(const Tidegate__V1__Order *order)
+{
+    const int64_t steps[] = {order->accepted_at_ms, order->paid_at_ms,      order->confirmed_at_ms,
+                             order->shipped_at_ms,  order->delivered_at_ms, order->completed_at_ms};
+    /* How many of them each state has taken, so many and no more. */
+    static const uint8_t taken[TG_ORDER_STATE_COUNT] = {
+        [TG_ORDER_RESERVED] = 1, [TG_ORDER_AWAITING_TEAM] = 2, [TG_ORDER_CONFIRMED] = 3,
+        [TG_ORDER_SHIPPED] = 4,  [TG_ORDER_DELIVERED] = 5,     [TG_ORDER_COMPLETED] = 6,
+    };
+    int state = (int)order->state;
+    int64_t latest_ms = 0;
+    for (uint32_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (steps[i] != 0 && steps[i] < latest_ms)
+            return false;
+        if (taken[state] != 0 && (steps[i] != 0) != (i < taken[state]))
+            return false;
+        latest_ms = steps[i] != 0 ? steps[i] : latest_ms;
+    }
+    bool ended = state >= TG_ORDER_EXPIRED && state <= TG_ORDER_TEAM_FAILED;
+    return order->accepted_at_ms != 0 && (!ended || order->ended_at_ms != 0) &&
+           (state != TG_ORDER_REFUNDED || order->refunded_at_ms != 0);
+}
+
+/* It was let go because nobody had paid. */
+static bool expired_unpaid(const Tidegate__V1__Order *order)
+{
+    return order->ended_at_ms != 0 && order->paid_at_ms == 0 && (int)order->cancelled_by == 0;
+}
+
+/* A payment of the right amount is applied while the order waits for it. */
+static bool turned_away_in_time(const Tidegate__V1__Order *order)
+{
+    return order->n_payments > 0 && order->ended_at_ms == 0 && order->received_minor > 0 &&
+           sums_of(order).applied == 0;
+}
+
+static const char *contradiction(const struct lg_world *world, const Tidegate__V1__Order *order)
+{
+    int state = (int)order->state;
+    if (state <= 0 || state >= TG_ORDER_STATE_COUNT || state == TG_ORDER_PAID)
+        return "is in no state to rest in";
+    if (!steps_are_right(order))
+        return "has steps that go back, or are not those of its state";
+    if (expired_unpaid(order) && order->ended_at_ms < order->payment_deadline_ms)
+        return "expired before its deadline";
+    if (state == TG_ORDER_RESERVED && order->payment_deadline_ms == 0)
+        return "may be paid for ever";
+    if (state == TG_ORDER_RESERVED && !world->timers_may_lag &&
+        order->payment_deadline_ms < world->now_ms - LG_WORLD_LATE_MS)
+        return "did not expire at its deadline";
+    if (turned_away_in_time(order))
+        return "was paid in time, and the money is to go back";
+    if (order->team_id == 0 && (int)order->cancelled_by != 0 && order->paid_at_ms != 0)
+        return "was paid and cancelled";
+    if (state == TG_ORDER_COMPLETED && sums_of(order).waiting != 0)
+        return "was completed while a refund waited";
+    return NULL;
+}
+
+/* --- what was acknowledged --- */
+
+static const Tidegate__V1__Payment *payment_named(const Tidegate__V1__Order *order,
+                                                  enum lg_payment number)
 {
     char id[16];
-    int bytes = snprintf(id, sizeof(id), "pay-%u", number);
+    int bytes = snprintf(id, sizeof(id), "pay-%d", (int)number);
     for (size_t i = 0; i < order->n_payments; i++) {
         const Tidegate__V1__Payment *payment = order->payments[i];
         if (payment->payment_id.len == (size_t)bytes &&
@@ -160,118 +320,182 @@ static const Tidegate__V1__Payment *payment_named(const Tidegate__V1__Order *ord
     return NULL;
 }
 
-static bool is_received(int status)
+static bool payment_is(const Tidegate__V1__Order *order, enum lg_payment number, int status,
+                       int or_status)
 {
-    return status == TG_PAYMENT_APPLIED || status == TG_PAYMENT_LATE ||
-           status == TG_PAYMENT_REFUND_DUE;
-}
-
-static void check_money(struct world *world, const Tidegate__V1__Order *order)
-{
-    struct lg_world_findings *findings = world->findings;
-    int64_t received = 0, due = 0, refunded = 0, waiting = 0;
-    for (size_t i = 0; i < order->n_payments; i++)
-        received +=
-            is_received((int)order->payments[i]->status) ? order->payments[i]->amount_minor : 0;
-    for (size_t i = 0; i < order->n_refunds; i++) {
-        int status = (int)order->refunds[i]->status;
-        int64_t amount = order->refunds[i]->amount_minor;
-        due += status == TG_REFUND_DUE_STATUS ? amount : 0;
-        refunded += status == TG_REFUND_REFUNDED ? amount : 0;
-        waiting += status == TG_REFUND_WAITING ? amount : 0;
-    }
-    if (received != order->received_minor || due != order->refund_due_minor ||
-        refunded != order->refunded_minor || waiting + due + refunded > received)
-        complain(findings, &findings->money_broken,
-                 "order %" PRIu64 ": received %" PRId64 ", due %" PRId64 ", refunded %" PRId64
-                 " are not the sums of its payments and refunds",
-                 order->order_id, order->received_minor, order->refund_due_minor,
-                 order->refunded_minor);
-    int64_t kept = received - due - refunded;
-    bool keeps =
-        order->state >= (int)TG_ORDER_AWAITING_TEAM && order->state <= (int)TG_ORDER_COMPLETED;
-    if (!keeps && kept != 0)
-        complain(findings, &findings->money_broken, "order %" PRIu64 " is %s and keeps %" PRId64,
-                 order->order_id, tg_order_state_name((int)order->state), kept);
-    findings->money_in += received;
-    findings->money_due += due;
-    findings->money_refunded += refunded;
-    findings->money_kept += keeps ? kept : 0;
-}
-
-static bool has_status(const Tidegate__V1__Payment *payment, int status, int or_status)
-{
+    const Tidegate__V1__Payment *payment = payment_named(order, number);
     return payment && ((int)payment->status == status || (int)payment->status == or_status);
 }
 
-/* Everything that was acknowledged is in the order. */
-static bool deeds_stand(const struct lg_entry_of_order *entry, const Tidegate__V1__Order *order)
+static bool payments_stand(uint32_t deeds, const Tidegate__V1__Order *order)
 {
-    uint32_t deeds = entry->deeds;
     if (deeds & LG_DEED_PAID &&
-        !has_status(payment_named(order, 1), TG_PAYMENT_APPLIED, TG_PAYMENT_LATE))
+        !payment_is(order, LG_PAYMENT_FIRST, TG_PAYMENT_APPLIED, TG_PAYMENT_LATE))
         return false;
-    if (deeds & LG_DEED_FIRST_DUE &&
-        !has_status(payment_named(order, 1), TG_PAYMENT_REFUND_DUE, TG_PAYMENT_REFUND_DUE))
+    if (deeds & LG_DEED_PAID_DUE &&
+        !payment_is(order, LG_PAYMENT_FIRST, TG_PAYMENT_REFUND_DUE, TG_PAYMENT_REFUND_DUE))
         return false;
     if (deeds & LG_DEED_SECOND_DUE &&
-        !has_status(payment_named(order, 2), TG_PAYMENT_REFUND_DUE, TG_PAYMENT_REFUND_DUE))
+        !payment_is(order, LG_PAYMENT_SECOND, TG_PAYMENT_REFUND_DUE, TG_PAYMENT_REFUND_DUE))
         return false;
-    if (deeds & LG_DEED_MISMATCH &&
-        !has_status(payment_named(order, 9), TG_PAYMENT_REFUSED_AMOUNT, TG_PAYMENT_REFUSED_AMOUNT))
-        return false;
-    if (deeds & LG_DEED_CANCELLED && (int)order->cancelled_by != TG_CANCELLED_BY_BUYER)
-        return false;
-    if (deeds & LG_DEED_REFUND &&
-        (entry->refund_number == 0 || entry->refund_number > order->n_refunds ||
-         (int)order->refunds[entry->refund_number - 1]->status != TG_REFUND_REFUNDED))
-        return false;
-    return !(deeds & LG_DEED_SHIPPED && order->shipped_at_ms == 0) &&
-           !(deeds & LG_DEED_DELIVERED && order->delivered_at_ms == 0) &&
-           !(deeds & LG_DEED_COMPLETED && order->completed_at_ms == 0) &&
-           !(deeds & LG_DEED_PLACED && entry->user_id != order->user_id) &&
-           !(deeds & LG_DEED_PLACED && entry->amount_minor != (uint64_t)order->amount_minor);
+    return !(deeds & LG_DEED_MISMATCH) ||
+           payment_is(order, LG_PAYMENT_WRONG, TG_PAYMENT_REFUSED_AMOUNT,
+                      TG_PAYMENT_REFUSED_AMOUNT);
 }
 
-static void remember_team(struct world *world, uint64_t team_id)
+/* The refund is where the last thing that was said of it left it, or further on. */
+static bool refund_stands(const struct lg_order_entry *entry, const Tidegate__V1__Order *order)
 {
-    if (world->team_count == world->team_room) {
-        uint64_t room = world->team_room ? world->team_room * 2 : 1024;
-        uint64_t *teams = realloc(world->teams, room * sizeof(*teams));
-        if (!teams) {
-            world->no_memory = true;
-            return;
-        }
-        world->teams = teams;
-        world->team_room = room;
-    }
-    world->teams[world->team_count++] = team_id;
+    const uint32_t all = LG_DEED_REFUND_ASKED | LG_DEED_REFUND_APPROVED | LG_DEED_REFUND_REJECTED |
+                         LG_DEED_REFUND_RECORDED;
+    if (!(entry->deeds & all))
+        return true;
+    if (entry->refund_number == 0 || entry->refund_number > order->n_refunds)
+        return false;
+    int status = (int)order->refunds[entry->refund_number - 1]->status;
+    if (entry->deeds & LG_DEED_REFUND_RECORDED)
+        return status == TG_REFUND_REFUNDED;
+    if (entry->deeds & LG_DEED_REFUND_REJECTED)
+        return status == TG_REFUND_REJECTED;
+    if (entry->deeds & LG_DEED_REFUND_APPROVED)
+        return status == TG_REFUND_DUE_STATUS || status == TG_REFUND_REFUNDED;
+    return true;
 }
 
-static void check_order(struct world *world, const Tidegate__V1__Order *order)
+static bool steps_stand(const struct lg_order_entry *entry, const Tidegate__V1__Order *order)
+{
+    uint32_t deeds = entry->deeds;
+    if (deeds & LG_DEED_EXTENDED && order->paid_at_ms == 0 && (int)order->cancelled_by == 0 &&
+        order->payment_deadline_ms < entry->deadline_ms)
+        return false;
+    return !(deeds & LG_DEED_CANCELLED && (int)order->cancelled_by != TG_CANCELLED_BY_BUYER) &&
+           !(deeds & LG_DEED_SHIPPED && order->shipped_at_ms == 0) &&
+           !(deeds & LG_DEED_DELIVERED && order->delivered_at_ms == 0) &&
+           !(deeds & LG_DEED_COMPLETED && order->completed_at_ms == 0);
+}
+
+static uint64_t facts_of(const Tidegate__V1__Order *order)
+{
+    struct lg_facts facts = {
+        .user_id = order->user_id,
+        .team_id = order->team_id,
+        .channel = order->channel,
+        .request_id = order->ingested || order->request_id.len != TG_REQUEST_ID_BYTES
+                          ? NULL
+                          : order->request_id.data,
+        .external_id = order->external_id.len ? order->external_id.data : (const uint8_t *)"",
+        .external_bytes = order->external_id.len,
+    };
+    if (order->n_lines == 0)
+        facts.lines = lg_facts_line(order->sku, order->quantity, order->unit_price_minor);
+    for (size_t i = 0; i < order->n_lines; i++)
+        facts.lines += lg_facts_line(order->lines[i]->sku, order->lines[i]->quantity,
+                                     order->lines[i]->unit_price_minor);
+    return lg_facts_print(&facts);
+}
+
+static void check_deeds(struct lg_world *world, const struct lg_order_entry *entry,
+                        const Tidegate__V1__Order *order)
 {
     struct lg_world_findings *findings = world->findings;
-    struct lg_entry_of_order *entry = lg_ledger_entry(world->ledger, order->order_id);
-    if (!entry) {
-        world->no_memory = true;
+    bool placed = entry->deeds & (LG_DEED_PLACED | LG_DEED_INGESTED);
+    if (!placed) {
+        complain(findings, unknown, "order %" PRIu64 " is there, and nobody was told of it",
+                 order->order_id);
         return;
     }
-    findings->orders++;
+    if (entry->facts != facts_of(order) || entry->amount_minor != order->amount_minor) {
+        findings->lost++;
+        complain(findings, altered,
+                 "order %" PRIu64 " of user %" PRIu64 " is not what was asked for", order->order_id,
+                 order->user_id);
+    } else if (!payments_stand(entry->deeds, order) || !refund_stands(entry, order) ||
+               !steps_stand(entry, order)) {
+        complain(findings, lost,
+                 "order %" PRIu64 " is %s and does not show what was acknowledged (deeds %x)",
+                 order->order_id, tg_order_state_name((int)order->state), entry->deeds);
+    }
+}
+
+static void check_history(struct lg_world *world, const struct lg_order_entry *entry,
+                          const Tidegate__V1__Order *order)
+{
+    struct lg_world_findings *findings = world->findings;
+    if (entry->told_state != order->state)
+        complain(findings, history_broken, "order %" PRIu64 " is %s, its events lead to %s",
+                 order->order_id, tg_order_state_name((int)order->state),
+                 tg_order_state_name(entry->told_state));
+    else if (entry->last_sequence != order->last_sequence)
+        complain(findings, history_broken,
+                 "order %" PRIu64 " says that event %" PRIu64 " is its newest, it is %" PRIu64,
+                 order->order_id, order->last_sequence, entry->last_sequence);
+    else if (entry->told_due_minor != order->refund_due_minor + order->refunded_minor ||
+             entry->told_refunded_minor != order->refunded_minor)
+        complain(findings, history_broken,
+                 "order %" PRIu64 ": its events tell of %" PRId64 " due for refund and %" PRId64
+                 " refunded, it says %" PRId64 " and %" PRId64,
+                 order->order_id, entry->told_due_minor, entry->told_refunded_minor,
+                 order->refund_due_minor + order->refunded_minor, order->refunded_minor);
+}
+
+static int64_t ladder_minor(const Tidegate__V1__Order *order)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < order->n_refunds; i++)
+        if ((int)order->refunds[i]->cause == TG_REFUND_LADDER)
+            sum += order->refunds[i]->amount_minor;
+    return sum;
+}
+
+static void remember_team(struct lg_world *world, uint64_t team_id)
+{
+    if (more_room(world, (void **)&world->teams, world->team_count, &world->team_room,
+                  sizeof(*world->teams)))
+        world->teams[world->team_count++] = team_id;
+}
+
+/* Keeps what the checks of teams need. */
+static void see(struct lg_world *world, struct lg_order_entry *entry,
+                const Tidegate__V1__Order *order)
+{
+    if (entry->seen || order->order_id <= world->order_id_last)
+        complain(world->findings, disordered, "order %" PRIu64 " is listed behind %" PRIu64,
+                 order->order_id, world->order_id_last);
+    world->order_id_last = order->order_id;
     entry->seen = true;
     entry->state = (uint8_t)order->state;
     entry->team_id = order->team_id;
+    entry->quantity = order->quantity;
+    entry->unit_price_minor = order->unit_price_minor;
+    entry->ladder_minor = ladder_minor(order);
     if (order->team_id == order->order_id)
         remember_team(world, order->team_id);
+}
+
+void lg_world_order(struct lg_world *world, const Tidegate__V1__Order *order)
+{
+    struct lg_world_findings *findings = world->findings;
+    struct lg_order_entry *entry =
+        order->order_id ? lg_ledger_entry(world->ledger, order->order_id) : NULL;
+    findings->orders++;
+    if (!entry) {
+        if (order->order_id == 0)
+            complain(findings, disordered, "an order without an id is listed");
+        else
+            world->no_memory = true;
+        return;
+    }
+    see(world, entry, order);
+    const char *words = contradiction(world, order);
+    if (words)
+        complain(findings, order_broken, "order %" PRIu64 ", %s, %s", order->order_id,
+                 tg_order_state_name((int)order->state), words);
+    if ((int)order->state > 0 && (int)order->state < TG_ORDER_STATE_COUNT)
+        findings->states[order->state]++;
     hold_units(world, order);
     check_money(world, order);
-    if (!deeds_stand(entry, order))
-        complain(findings, &findings->lost,
-                 "order %" PRIu64 " is %s and does not show what was acknowledged (deeds %x)",
-                 order->order_id, tg_order_state_name((int)order->state), entry->deeds);
-    if (entry->history_state != entry->state)
-        complain(findings, &findings->history_broken,
-                 "order %" PRIu64 " is %s, its events lead to %s", order->order_id,
-                 tg_order_state_name(entry->state), tg_order_state_name(entry->history_state));
+    check_deeds(world, entry, order);
+    check_history(world, entry, order);
 }
 
 /* --- teams --- */
@@ -279,171 +503,169 @@ static void check_order(struct world *world, const Tidegate__V1__Order *order)
 /* What a member's order may be, by the state of its team. */
 static bool member_fits(int team_state, bool paid, int order_state)
 {
-    switch (team_state) {
-    case TG_TEAM_PENDING:
-        return order_state == TG_ORDER_RESERVED;
-    case TG_TEAM_OPEN:
+    bool refunded = order_state == TG_ORDER_REFUND_DUE || order_state == TG_ORDER_REFUNDED;
+    if (team_state == TG_TEAM_PENDING)
+        return !paid && order_state == TG_ORDER_RESERVED;
+    if (team_state == TG_TEAM_OPEN)
         return order_state == (paid ? TG_ORDER_AWAITING_TEAM : TG_ORDER_RESERVED);
-    case TG_TEAM_STATE_FORMED:
-        return paid && (order_state == TG_ORDER_REFUND_DUE || order_state == TG_ORDER_REFUNDED ||
+    if (team_state == TG_TEAM_STATE_FORMED)
+        return paid && (refunded ||
                         (order_state >= TG_ORDER_CONFIRMED && order_state <= TG_ORDER_COMPLETED));
-    default: /* it is over: nobody is in it */
-        return order_state > TG_ORDER_COMPLETED;
-    }
+    return refunded || order_state == TG_ORDER_TEAM_FAILED;
 }
 
-static void check_team(struct world *world, const Tidegate__V1__Team *team)
+static bool settles_ladder(const Tidegate__V1__Team *team, const struct lg_order_entry *entry)
+{
+    int64_t less = entry->unit_price_minor - team->unit_price_minor;
+    bool is_formed = (int)team->state == TG_TEAM_STATE_FORMED;
+    return entry->ladder_minor == (is_formed && less > 0 ? less * entry->quantity : 0);
+}
+
+static void check_member(struct lg_world *world, const Tidegate__V1__Team *team,
+                         const Tidegate__V1__TeamMember *member)
+{
+    struct lg_order_entry *entry = lg_ledger_find(world->ledger, member->order_id);
+    const char *words = NULL;
+    if (!entry || !entry->seen || entry->team_id != team->team_id)
+        words = "is not of this team";
+    else if (entry->seated)
+        words = "has two seats";
+    else if (!member_fits((int)team->state, member->paid, entry->state))
+        words = "cannot be in this state";
+    else if (!settles_ladder(team, entry))
+        words = "did not get back what the ladder gives";
+    if (entry)
+        entry->seated = true;
+    if (words)
+        complain(world->findings, team_broken,
+                 "team %" PRIu64 " is in state %d, the order %" PRIu64 " (%s) of its member %s",
+                 team->team_id, (int)team->state, member->order_id,
+                 entry ? tg_order_state_name(entry->state) : "missing", words);
+}
+
+/* What a unit costs when so many seats are paid. */
+static int64_t ladder_price(const struct lg_world_item *item, uint32_t paid)
+{
+    int64_t price = item->price_minor;
+    for (uint32_t i = 0; i < item->step_count && item->step_size[i] <= paid; i++)
+        price = item->step_price_minor[i];
+    return price;
+}
+
+struct seats {
+    uint32_t paid;
+    uint32_t captains;
+    bool user_twice;
+};
+
+static struct seats seats_of(const Tidegate__V1__Team *team)
+{
+    struct seats seats = {0};
+    for (size_t i = 0; i < team->n_members; i++) {
+        seats.paid += team->members[i]->paid ? 1 : 0;
+        seats.captains += team->members[i]->captain ? 1 : 0;
+        for (size_t j = 0; j < i; j++)
+            seats.user_twice =
+                seats.user_twice || team->members[j]->user_id == team->members[i]->user_id;
+    }
+    return seats;
+}
+
+static const char *team_contradiction(struct lg_world *world, const Tidegate__V1__Team *team)
+{
+    struct seats seats = seats_of(team);
+    int state = (int)team->state;
+    bool going = state == TG_TEAM_PENDING || state == TG_TEAM_OPEN;
+    const struct lg_world_item *item = item_named(world, team->sku);
+    if (state <= 0 || state > TG_TEAM_DISSOLVED || !item)
+        return "is in no state, or of no item";
+    if (team->n_members > team->size || team->claimed > team->size)
+        return "is overfull";
+    if (team->claimed != team->n_members || team->paid != seats.paid)
+        return "miscounts its seats";
+    if (seats.user_twice)
+        return "seats one user twice";
+    if ((going || state == TG_TEAM_STATE_FORMED) && seats.captains > 1)
+        return "has more than one captain";
+    if (going && seats.captains != 1)
+        return "has no captain";
+    if (state == TG_TEAM_OPEN && (seats.paid == 0 || seats.paid == team->size))
+        return "is open, though nobody or everybody has paid";
+    if (state == TG_TEAM_STATE_FORMED && seats.paid < team->size && !team->auto_completed)
+        return "formed without enough seats paid";
+    if (state == TG_TEAM_STATE_FORMED && team->unit_price_minor != ladder_price(item, seats.paid))
+        return "formed at a price that is not its ladder's";
+    if (going ? team->ended_at_ms != 0 : team->ended_at_ms == 0)
+        return "ended at a time that does not fit";
+    if (going && !world->timers_may_lag && team->deadline_ms < world->now_ms - LG_WORLD_LATE_MS)
+        return "did not end at its deadline";
+    return NULL;
+}
+
+static void check_team_history(struct lg_world *world, const Tidegate__V1__Team *team)
+{
+    const struct lg_order_entry *entry = lg_ledger_find(world->ledger, team->team_id);
+    int told = entry ? entry->told_team_state : 0;
+    if (told != ((int)team->state == TG_TEAM_PENDING ? 0 : (int)team->state))
+        complain(world->findings, history_broken,
+                 "team %" PRIu64 " is in state %d, its events lead to %d", team->team_id,
+                 (int)team->state, told);
+}
+
+void lg_world_team(struct lg_world *world, uint64_t team_id, const Tidegate__V1__Team *team)
 {
     struct lg_world_findings *findings = world->findings;
-    uint32_t paid = 0;
     findings->teams++;
-    for (size_t i = 0; i < team->n_members; i++) {
-        const Tidegate__V1__TeamMember *member = team->members[i];
-        const struct lg_entry_of_order *entry = lg_ledger_find(world->ledger, member->order_id);
-        paid += member->paid ? 1 : 0;
-        if (!entry || !entry->seen || entry->team_id != team->team_id ||
-            !member_fits((int)team->state, member->paid, entry->state))
-            complain(findings, &findings->team_broken,
-                     "team %" PRIu64 " is in state %d, its member's order %" PRIu64 " is %s",
-                     team->team_id, (int)team->state, member->order_id,
-                     entry ? tg_order_state_name(entry->state) : "missing");
+    if (!team || team->team_id != team_id) {
+        complain(findings, team_broken, "team %" PRIu64 " cannot be read", team_id);
+        return;
     }
-    bool full = paid == team->size;
-    if (team->n_members > team->size || team->claimed > team->size || paid != team->paid ||
-        ((int)team->state == TG_TEAM_STATE_FORMED && !full && !team->auto_completed) ||
-        ((int)team->state == TG_TEAM_OPEN && full))
-        complain(findings, &findings->team_broken,
-                 "team %" PRIu64 " of %u seats is in state %d with %zu members, %u of them paid",
-                 team->team_id, team->size, (int)team->state, team->n_members, paid);
+    if ((int)team->state > 0 && (int)team->state <= TG_TEAM_DISSOLVED)
+        findings->team_states[team->state]++;
+    const char *words = team_contradiction(world, team);
+    if (words)
+        complain(findings, team_broken,
+                 "team %" PRIu64 " of %u seats, in state %d with %zu members, %s", team_id,
+                 team->size, (int)team->state, team->n_members, words);
+    for (size_t i = 0; i < team->n_members; i++)
+        check_member(world, team, team->members[i]);
+    check_team_history(world, team);
 }
 
-static enum tg_error read_team(struct world *world, uint64_t team_id, struct tg_fault *fault)
+/* --- the end --- */
+
+/* An order of a team that stands has a seat in it. */
+static bool lacks_seat(const struct lg_order_entry *entry)
 {
-    Tidegate__V1__GetTeamRequest body = TIDEGATE__V1__GET_TEAM_REQUEST__INIT;
-    body.team_id = team_id;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_TEAM;
-    request.get_team = &body;
-    Tidegate__V1__Response *response;
-    enum tg_error error =
-        tgc_call_until_answered(world->client, &request, WORLD_MS, &response, fault);
-    if (error)
-        return error;
-    if ((int)response->get_team->verdict == TG_OK)
-        check_team(world, response->get_team->team);
-    else
-        complain(world->findings, &world->findings->team_broken,
-                 "team %" PRIu64 " cannot be read: %s", team_id,
-                 tg_verdict_name((int)response->get_team->verdict));
-    tgc_response_free(response);
-    return TG_ERR_OK;
+    return entry->seen && entry->team_id != 0 && !entry->seated &&
+           (entry->state == TG_ORDER_RESERVED || keeps_money(entry->state));
 }
 
-/* --- the passes --- */
-
-static enum tg_error read_orders(struct world *world, struct tg_fault *fault)
+void lg_world_finish(struct lg_world *world)
 {
-    uint64_t after = 0;
-    for (bool end = false; !end;) {
-        Tidegate__V1__ListOrdersRequest body = TIDEGATE__V1__LIST_ORDERS_REQUEST__INIT;
-        body.after_order_id = after;
-        body.sale_id = world->sale_id;
-        body.limit = ORDERS_A_PAGE;
-        Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-        request.kind_case = TIDEGATE__V1__REQUEST__KIND_LIST_ORDERS;
-        request.list_orders = &body;
-        Tidegate__V1__Response *response;
-        enum tg_error error =
-            tgc_call_until_answered(world->client, &request, WORLD_MS, &response, fault);
-        if (error)
-            return error;
-        const Tidegate__V1__ListOrdersResponse *page = response->list_orders;
-        for (size_t i = 0; i < page->n_orders; i++)
-            check_order(world, page->orders[i]);
-        after = page->next_after_order_id;
-        end = page->end || (int)page->verdict != TG_OK;
-        tgc_response_free(response);
-    }
-    return TG_ERR_OK;
-}
-
-/* The books at the end against what the orders hold. */
-static void check_item(struct world *world, const Tidegate__V1__ItemStatus *status, uint32_t item)
-{
-    struct held *held = &world->held[item];
-    check_books(status, world->findings);
-    if (held->reserved != status->reserved_units || held->sold != status->sold_units)
-        complain(world->findings, &world->findings->books_differ,
-                 "item %s says reserved %" PRIu64 " and sold %" PRIu64 ", its orders hold %" PRIu64
-                 " and %" PRIu64,
-                 status->item->sku, status->reserved_units, status->sold_units, held->reserved,
-                 held->sold);
-}
-
-/* Twice over all items: first their names, then (orders read in between) their books. */
-static enum tg_error each_item(struct world *world, bool names, struct tg_fault *fault)
-{
-    for (uint32_t i = 0; i == 0 || i < world->item_count;) {
-        Tidegate__V1__Response *response;
-        enum tg_error error = get_sale(world->client, world->sale_id, i, &response, fault);
-        if (error)
-            return error;
-        const Tidegate__V1__GetSaleResponse *page = response->get_sale;
-        if (names && i == 0) {
-            world->item_count = page->sale->item_count;
-            world->held = calloc(world->item_count, sizeof(*world->held));
-            world->no_memory = world->held == NULL;
-        }
-        size_t count = page->n_items;
-        for (size_t n = 0; !world->no_memory && n < count && i < world->item_count; n++, i++) {
-            if (names)
-                snprintf(world->held[i].sku, sizeof(world->held[i].sku), "%s",
-                         page->items[n]->item->sku);
-            else
-                check_item(world, page->items[n], i);
-        }
-        tgc_response_free(response);
-        if (world->no_memory || count == 0)
-            break;
-    }
-    return TG_ERR_OK;
-}
-
-static void check_missing(struct world *world)
-{
+    struct lg_world_findings *findings = world->findings;
     for (uint64_t i = 0; i <= world->ledger->mask; i++) {
-        const struct lg_entry_of_order *entry = &world->ledger->slots[i];
-        if (entry->order_id != 0 && entry->deeds != 0 && !entry->seen)
-            complain(world->findings, &world->findings->lost,
-                     "order %" PRIu64 " was acknowledged and is not there", entry->order_id);
+        const struct lg_order_entry *entry = &world->ledger->slots[i];
+        if (entry->order_id == 0)
+            continue;
+        if (entry->deeds != 0 && !entry->seen)
+            complain(findings, lost, "order %" PRIu64 " was acknowledged and is not there",
+                     entry->order_id);
+        if (lacks_seat(entry))
+            complain(findings, team_broken, "order %" PRIu64 ", %s, has no seat in team %" PRIu64,
+                     entry->order_id, tg_order_state_name(entry->state), entry->team_id);
     }
 }
 
-enum tg_error lg_world_audit(struct tgc_client *client, uint64_t sale_id, struct lg_ledger *ledger,
-                             struct lg_world_findings *findings, struct tg_fault *fault)
+void lg_world_sale_lost(struct lg_world_findings *findings)
 {
-    struct world world = {
-        .client = client, .sale_id = sale_id, .ledger = ledger, .findings = findings};
-    enum tg_error error = each_item(&world, true, fault);
-    if (!error && !world.no_memory)
-        error = read_orders(&world, fault);
-    for (uint64_t i = 0; !error && i < world.team_count; i++)
-        error = read_team(&world, world.teams[i], fault);
-    if (!error && !world.no_memory)
-        error = each_item(&world, false, fault);
-    if (!error && !world.no_memory)
-        check_missing(&world);
-    if (!error && world.no_memory)
-        error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the audit");
-    free(world.held);
-    free(world.teams);
-    return error;
+    complain(findings, lost, "%s", "the sale is not there any more");
 }
 
 bool lg_world_ok(const struct lg_world_findings *f)
 {
-    return f->lost + f->oversold + f->books_broken + f->books_differ + f->money_broken +
-                   f->team_broken + f->history_broken ==
+    return f->lost + f->unknown + f->disordered + f->oversold + f->books_broken + f->books_differ +
+                   f->money_broken + f->order_broken + f->team_broken + f->history_broken ==
                0 &&
            f->money_in == f->money_kept + f->money_due + f->money_refunded;
 }

@@ -600,12 +600,7 @@ struct order_fields {
 _Static_assert(TG_LANE_FLASH == (int)TIDEGATE__V1__LANE__LANE_UNSPECIFIED &&
                    TG_LANE_VIP == (int)TIDEGATE__V1__LANE__LANE_VIP &&
                    TG_LANE_PREPAID == (int)TIDEGATE__V1__LANE__LANE_PREPAID,
-               "see put_order and lane_of");
-
-static inline uint8_t lane_of(uint64_t wire)
-{
-    return wire < TIDEGATE__V1__LANE__LANE_FLASH ? (uint8_t)wire : TG_LANE_FLASH;
-}
+               "see put_order and tg_lane_of");
 
 /* All eight bytes lie in 0x21..0x7e. Sums cannot carry into the next byte unless a high bit is
  * set, and then the answer is no already. */
@@ -693,7 +688,7 @@ order_check(const struct order_fields *fields, struct tg_order *order, enum tg_f
     order->channel = fields->channel <= TG_CHANNEL_MAX ? (uint16_t)fields->channel : 0;
     order->sku_bytes = sku_fits ? (uint8_t)fields->sku.size : 0;
     order->external_bytes = external_fits ? (uint8_t)fields->external_id.size : 0;
-    order->lane = lane_of(fields->lane);
+    order->lane = tg_lane_of(fields->lane);
 
     *field = order_first_wrong(fields);
     return *field == TG_FIELD_NONE ? TG_DECODE_OK : TG_DECODE_INVALID;

@@ -94,6 +94,12 @@ enum tg_decode tg_order_decode(struct tg_bytes message, struct tg_order *order,
  * `*malformed` is then true when the bytes broke off, else false. */
 bool tg_orders_next(struct tg_bytes *body, struct tg_bytes *order, bool *malformed);
 
+/* The enum tg_lane of a Lane of the contract, which must be one of them. */
+static inline uint8_t tg_lane_of(uint64_t wire)
+{
+    return wire < TIDEGATE__V1__LANE__LANE_FLASH ? (uint8_t)wire : TG_LANE_FLASH;
+}
+
 /* Whether these are 1 to TG_SKU_BYTES_MAX bytes, each of 0x21..0x7e: printable ASCII, no spaces. */
 bool tg_sku_is_valid(struct tg_bytes sku);
 

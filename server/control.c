@@ -12,7 +12,7 @@
 static void read_group(struct srv_core *core, struct srv_control *control, const void *message)
 {
     (void)core;
-    srv_events_read(control, message);
+    srv_groups_read(control, message);
 }
 
 static bool decide_group(struct srv_core *core, struct srv_control *control)
@@ -25,7 +25,7 @@ static bool decide_group(struct srv_core *core, struct srv_control *control)
     record->outcome = 0;
     record->more = 0;
     record->at_ms = core->now_ms;
-    if (srv_events_decide(core, control, record))
+    if (srv_groups_decide(core, control, record))
         return true;
     srv_core_append(core, &control->address, control);
     return false;
@@ -35,7 +35,7 @@ static void answer_group(struct srv_core *core, struct net_conn *conn,
                          const struct srv_control *control)
 {
     if (conn)
-        srv_events_answer(core, conn, control);
+        srv_groups_answer(core, conn, control);
 }
 
 /* The functions of a kind: `read` and `answer` run on the core of the connection, `decide` and
@@ -62,7 +62,7 @@ struct srv_way {
 #define SALES_WAY(KIND, name, step)                                                                \
     WAY(KIND, name, srv_sales_read_##step, srv_sales_decide, srv_sales_settle, srv_sales_answer)
 #define GROUP_WAY(KIND, name)                                                                      \
-    WAY(KIND, name, read_group, decide_group, srv_events_settle, answer_group)
+    WAY(KIND, name, read_group, decide_group, srv_groups_settle, answer_group)
 
 /* The most frequent first: it is searched from the beginning. */
 static const struct srv_way ways[] = {

@@ -86,6 +86,7 @@ struct srv_control {
     enum tg_verdict verdict;
     enum tg_field field;
     const char *message; /* static; instead of the field's advice, or NULL */
+    bool has_waited;     /* in its lane: never twice */
     bool unreadable;     /* the database could not be read: an ErrorResponse */
 };
 

@@ -294,8 +294,10 @@ static void take_completions(struct srv_core *core)
         if (!complete(core, &pending, record))
             return;
         tg_journal_release(&core->journal);
-        if (is_fence && pending.control)
+        if (is_fence && pending.control) {
+            core->fenced--;
             srv_control_decide(core, pending.control);
+        }
     }
 }
 

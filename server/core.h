@@ -33,6 +33,9 @@
 
 /* Batches (PlaceOrders) of one core that are not answered yet. */
 #define SRV_BATCHES_MAX   1024
+/* Requests of one core that wait behind fences. Each commit that lets one of them go on decides the
+ * others again, so this bounds what a crowd about one order or team costs everybody else. */
+#define SRV_FENCED_MAX    4096
 /* What one control request may unpack to, and one answer may pack to. */
 #define SRV_ARENA_BYTES   (16 * 1024 * 1024)
 #define SRV_SCRATCH_BYTES (TG_FRAME_BATCH_BYTES_MAX + 64)
@@ -77,10 +80,19 @@ struct srv_reply {
     struct tg_answer answer;
 };
 
-/* Beside each journal slot: who waits for it. */
+/* Beside each journal slot: who waits for it.
+ *
+ *   kind of the record     control   what its completion means
+ *   ORDER                  NULL      the answer to `address`
+ *   FENCE                  NULL      the answer to `address`: a retry of a plain order
+ *   FENCE                  set       `control` is decided again (server/life.c)
+ *   last one of a unit     set       the answer of `control`
+ *   any other of a unit    NULL      nobody waits, nor for what a timer began
+ *   all others             set       the answer of `control`
+ */
 struct srv_pending {
     struct srv_address address;
-    struct srv_control *control; /* NULL: a plain order, or (records of a unit) nobody */
+    struct srv_control *control;
 };
 
 /* Control requests, or messages about held units, in the order of their coming. */
@@ -136,6 +148,7 @@ struct srv_core {
     struct srv_hold_list unsent[TG_SHARDS_MAX];        /* must reach each core */
     uint32_t holding; /* requests for which other cores hold units, or were asked to */
     uint32_t ingests; /* IngestOrders that are not answered */
+    uint32_t fenced;  /* requests that wait behind a fence of their own in the journal */
     struct tg_arena arena;
     uint8_t *scratch;
     struct srv_core_stats stats;
@@ -198,7 +211,7 @@ void srv_core_append(struct srv_core *core, const struct srv_address *address,
 /* Publishes the records of a decision; `control` (or nobody, NULL) waits for the last one. */
 void srv_core_append_unit(struct srv_core *core, const struct eng_unit *unit,
                           struct srv_control *control);
-/* The ring slot towards another core, or NULL when full; then srv_core_pushed_*. */
+/* The ring slot towards another core, or NULL when full; then srv_core_push_*. */
 struct srv_request *srv_core_request_slot(struct srv_core *core, uint32_t to);
 void srv_core_push_request(struct srv_core *core, uint32_t to);
 struct srv_reply *srv_core_reply_slot(struct srv_core *core, uint32_t to);

@@ -72,7 +72,7 @@ static enum tg_error read_events(struct srv_core *core, const struct srv_page_as
         enum tg_error error = sto_read_events(core->reader, after, ask->types, ask->max,
                                               SCAN_EVENTS_MAX, events, filled, &page->next_sequence,
                                               &page->first_sequence, &page->last_sequence, fault);
-        page->dropped = after + 1 < page->first_sequence;
+        page->dropped = after < page->first_sequence && after != page->first_sequence - 1;
         if (error != TG_ERR_OK || !page->dropped || ask->after != 0)
             return error;
         after = page->first_sequence - 1;

@@ -205,14 +205,6 @@ static void answer(struct srv_core *core, struct net_conn *conn, const struct sr
                                                                   field, page);
 }
 
-static void answer_unreadable(struct srv_core *core, struct net_conn *conn,
-                              const struct srv_waiter *waiter)
-{
-    net_conn_error(core->net, conn, waiter->correlation_id,
-                   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_INTERNAL,
-                   "the database could not be read: the server's log says why");
-}
-
 /* --- serving: each true when the waiter is done --- */
 
 /* Reads the next page of at most `max` events and moves on behind it. True: it was the end, and is
@@ -228,7 +220,7 @@ static bool read_page(struct srv_core *core, struct net_conn *conn, struct srv_w
         .without_orders = waiter->without_orders,
     };
     if (!srv_page_read(core, &ask, page)) {
-        answer_unreadable(core, conn, waiter);
+        srv_message_fail_read(core, conn, waiter->correlation_id);
         return true;
     }
     if (page->dropped) {
@@ -512,9 +504,7 @@ static void *unpack(struct srv_core *core, struct net_conn *conn,
 {
     void *message = srv_message_unpack(core, descriptor, envelope->body);
     if (!message)
-        net_conn_fail(core->net, conn, envelope->correlation_id,
-                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
-                      "the request does not unpack as the kind that it names");
+        srv_message_fail(core, conn, envelope->correlation_id);
     return message;
 }
 

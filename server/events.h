@@ -48,12 +48,12 @@ void srv_groups_list(struct srv_core *core, struct net_conn *conn, uint64_t corr
 
 /* CreateGroup, AckEvents, DeleteGroup, as server/control.c's steps: read the unpacked message,
  * decide (true: final) at core 0, settle there, answer at the connection's core. */
-void srv_events_read(struct srv_control *control, const void *message);
-bool srv_events_decide(struct srv_core *core, struct srv_control *control,
+void srv_groups_read(struct srv_control *control, const void *message);
+bool srv_groups_decide(struct srv_core *core, struct srv_control *control,
                        struct tg_record *record);
-void srv_events_settle(struct srv_core *core, struct srv_control *control,
+void srv_groups_settle(struct srv_core *core, struct srv_control *control,
                        const struct tg_record *record);
-void srv_events_answer(struct srv_core *core, struct net_conn *conn,
+void srv_groups_answer(struct srv_core *core, struct net_conn *conn,
                        const struct srv_control *control);
 
 /* --- server/events.c --- */

@@ -30,7 +30,7 @@ static void read_name(struct srv_control *control, const char *text)
     memcpy(control->group.name, name.data, name.size);
 }
 
-void srv_events_read(struct srv_control *control, const void *message)
+void srv_groups_read(struct srv_control *control, const void *message)
 {
     struct srv_group_ask *ask = &control->group;
     if (control->kind == TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP) {
@@ -97,7 +97,7 @@ static uint64_t offset_of(const struct srv_core *core, const struct srv_group_as
     return place >= 0 && eng_groups_get(groups_of(core), place, &group) ? group.offset : 0;
 }
 
-bool srv_events_decide(struct srv_core *core, struct srv_control *control, struct tg_record *record)
+bool srv_groups_decide(struct srv_core *core, struct srv_control *control, struct tg_record *record)
 {
     struct srv_group_ask *ask = &control->group;
     control->verdict = decide(core, control);
@@ -113,7 +113,7 @@ bool srv_events_decide(struct srv_core *core, struct srv_control *control, struc
     return false;
 }
 
-void srv_events_settle(struct srv_core *core, struct srv_control *control,
+void srv_groups_settle(struct srv_core *core, struct srv_control *control,
                        const struct tg_record *record)
 {
     tg_assert(record->kind == TG_RECORD_GROUP);
@@ -137,7 +137,7 @@ void srv_events_settle(struct srv_core *core, struct srv_control *control,
         (answer).retry_after_ms = retry_after_ms;                                                  \
     } while (0)
 
-void srv_events_answer(struct srv_core *core, struct net_conn *conn,
+void srv_groups_answer(struct srv_core *core, struct net_conn *conn,
                        const struct srv_control *control)
 {
     uint32_t retry_after_ms = control->verdict == TG_BUSY ? TG_RETRY_AFTER_MS : 0;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "server/life.h"
 #include "server/server.h"
 
 #include <stdlib.h>
@@ -57,22 +58,38 @@ static struct srv_lane_order *order_at(const struct srv_lane *lane, uint32_t pla
     return &lane->orders[(lane->head + place) & (SRV_LANE_ORDERS - 1)];
 }
 
+/* The next place of a lane, or NULL when it is full. */
+static struct srv_lane_order *push(struct srv_lanes *lanes, uint32_t number)
+{
+    tg_assert(number < TG_LANES);
+    struct srv_lane *lane = &lanes->lanes[number];
+    if (lane->count == SRV_LANE_ORDERS)
+        return NULL;
+    lanes->waiting++;
+    lanes->open_below = 0;
+    return order_at(lane, lane->count++);
+}
+
+bool srv_lanes_put_control(struct srv_core *core, enum tg_lane number, struct srv_control *control)
+{
+    struct srv_lane_order *waiting = push(core->lanes, number);
+    if (waiting)
+        waiting->control = control;
+    return waiting != NULL;
+}
+
 bool srv_lanes_put(struct srv_core *core, const struct eng_item *item, const struct tg_order *order,
                    const struct srv_address *address)
 {
-    struct srv_lanes *lanes = core->lanes;
-    tg_assert(order->lane < TG_LANES);
-    struct srv_lane *lane = &lanes->lanes[order->lane];
-    if (lane->count == SRV_LANE_ORDERS)
+    struct srv_lane_order *waiting = push(core->lanes, order->lane);
+    if (!waiting)
         return false;
-    struct srv_lane_order *waiting = order_at(lane, lane->count++);
+    waiting->control = NULL;
     waiting->address = *address;
     waiting->item = item->item;
     waiting->order = *order;
     if (order->external_bytes)
         memcpy(waiting->external_id, order->external_id, order->external_bytes);
-    lanes->waiting++;
-    lanes->open_below = 0;
     return true;
 }
 
@@ -106,6 +123,8 @@ static void prefetch(const struct srv_core *core, const struct srv_lane *lane)
     if (lane->count <= PREFETCH_AHEAD)
         return;
     const struct srv_lane_order *ahead = order_at(lane, PREFETCH_AHEAD);
+    if (ahead->control)
+        return;
     eng_shard_prefetch(core->shard, &core->shard->engine->catalog.items[ahead->item],
                        &ahead->order);
 }
@@ -114,6 +133,10 @@ static void prefetch(const struct srv_core *core, const struct srv_lane *lane)
 static bool go_on(struct srv_core *core, struct srv_lane *lane)
 {
     struct srv_lane_order *waiting = order_at(lane, 0);
+    if (waiting->control) {
+        srv_life_go_on(core, waiting->control);
+        return true;
+    }
     uint32_t to = waiting->address.core;
     struct srv_reply *reply = NULL;
     if (to != core->core && !(reply = srv_core_reply_slot(core, to)))

@@ -21,8 +21,9 @@
 
 _Static_assert((SRV_LANE_ORDERS & (SRV_LANE_ORDERS - 1)) == 0, "masked, not divided");
 
-/* An order that waits. */
+/* An order that waits, or a request that would place one. */
 struct srv_lane_order {
+    struct srv_control *control; /* a cart, a seat, an ingested order; NULL: the rest holds */
     struct srv_address address;
     uint32_t item;
     struct tg_order order; /* `external_id` is set again when it goes on, `sku` is not needed */
@@ -49,15 +50,24 @@ struct srv_lanes {
 enum tg_error srv_lanes_create(struct srv_core *core, struct tg_fault *fault);
 void srv_lanes_destroy(struct srv_core *core);
 
+/* Records on their way to the disk: requests that wait behind fences make no backlog. */
+static inline uint64_t srv_lanes_backlog(const struct srv_core *core)
+{
+    return tg_journal_in_flight(&core->journal) - core->fenced;
+}
+
 /* The order must wait: there is a backlog, or others of any lane wait already. */
 static inline bool srv_lanes_needed(const struct srv_core *core)
 {
-    return tg_journal_in_flight(&core->journal) >= core->lanes->open_below;
+    return srv_lanes_backlog(core) >= core->lanes->open_below;
 }
 
 /* Puts a copy of the order into its lane; false when the lane is full. */
 bool srv_lanes_put(struct srv_core *core, const struct eng_item *item, const struct tg_order *order,
                    const struct srv_address *address);
+
+/* The same for a request that places an order and is decided by srv_life_decide. */
+bool srv_lanes_put_control(struct srv_core *core, enum tg_lane number, struct srv_control *control);
 
 /* Decides what may go on now; once a turn, behind the completions. */
 void srv_lanes_turn(struct srv_core *core);
@@ -71,7 +81,7 @@ static inline uint32_t srv_lanes_waiting(const struct srv_core *core)
 /* Somebody waits who could go on: the last turn ended before its work. The core must not sleep. */
 static inline bool srv_lanes_ready(const struct srv_core *core)
 {
-    return core->lanes->waiting > 0 && tg_journal_in_flight(&core->journal) < core->lanes->backlog;
+    return core->lanes->waiting > 0 && srv_lanes_backlog(core) < core->lanes->backlog;
 }
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/cart.h"
+#include "server/lanes.h"
 #include "server/server.h"
 #include "server/show.h"
 
@@ -121,11 +122,13 @@ static enum eng_step ask(struct srv_core *core, struct srv_control *control,
  * final. */
 static bool wait_behind_fence(struct srv_core *core, struct srv_control *control)
 {
-    struct tg_record *record = tg_journal_reserve(&core->journal);
+    struct tg_record *record =
+        core->fenced < SRV_FENCED_MAX ? tg_journal_reserve(&core->journal) : NULL;
     if (!record) {
         srv_control_refuse(control, TG_BUSY, TG_FIELD_NONE);
         return true;
     }
+    core->fenced++;
     record->kind = TG_RECORD_FENCE;
     record->outcome = 0;
     record->more = 0;
@@ -171,7 +174,20 @@ static bool decide(struct srv_core *core, struct srv_control *control, enum eng_
 
 bool srv_life_decide(struct srv_core *core, struct srv_control *control)
 {
-    return decide(core, control, ENG_NOT_ASKED);
+    bool places = control->kind != TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER;
+    if (!places || control->has_waited || !srv_lanes_needed(core))
+        return decide(core, control, ENG_NOT_ASKED);
+    control->has_waited = true;
+    if (srv_lanes_put_control(core, (enum tg_lane)control->placing.order.lane, control))
+        return false;
+    srv_control_refuse(control, TG_BUSY, TG_FIELD_NONE);
+    return true;
+}
+
+void srv_life_go_on(struct srv_core *core, struct srv_control *control)
+{
+    if (decide(core, control, ENG_NOT_ASKED))
+        srv_control_finish(core, control);
 }
 
 /* --- units on other cores --- */
@@ -183,18 +199,17 @@ static enum tg_verdict line_verdict(const struct srv_cart *cart, uint8_t asked)
                                                   : cart->refusals[cart->cart.line_of[asked]];
 }
 
-static void refuse_cart(struct srv_control *control)
+/* Answers with the first line that failed; `refusals` are of the merged lines. */
+static void refuse_cart(struct srv_control *control, const enum tg_verdict *refusals)
 {
     struct srv_cart *cart = control->placing.cart;
-    memcpy(cart->refusals, control->holds->refusals, sizeof(cart->refusals));
-    srv_cart_forget(control);
-    control->verdict = TG_BUSY;
+    memcpy(cart->refusals, refusals, sizeof(cart->refusals));
+    enum tg_verdict verdict = TG_BUSY;
     for (uint8_t i = cart->cart.asked_count; i-- > 0;)
         if (line_verdict(cart, i) != TG_ACCEPTED)
-            control->verdict = line_verdict(cart, i);
-    srv_control_refuse(control, control->verdict,
-                       control->verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER
-                                                               : TG_FIELD_NONE);
+            verdict = line_verdict(cart, i);
+    srv_control_refuse(control, verdict,
+                       verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE);
 }
 
 /* What was missing was only held for others, or could not be asked for: it may be had later. */
@@ -206,16 +221,27 @@ static bool refused_as_busy(const struct srv_holds *holds)
     return true;
 }
 
+/* A cart's lines could not all be held. They may have gone to the first copy of this very cart: so
+ * the engine is asked once more, and knows a retry when it sees one. */
+static bool give_up_cart(struct srv_core *core, struct srv_control *control)
+{
+    enum tg_verdict refusals[TG_ORDER_LINES_MAX];
+    memcpy(refusals, control->holds->refusals, sizeof(refusals));
+    if (!decide(core, control, ENG_NOT_TAKEN))
+        return false;
+    if (control->verdict == TG_BUSY)
+        refuse_cart(control, refusals);
+    return true;
+}
+
 /* Every core that was asked has answered. True: the request is final. */
 static bool go_on(struct srv_core *core, struct srv_control *control)
 {
     const struct srv_holds *holds = control->holds;
     if (holds->all_taken)
         return decide(core, control, ENG_TAKEN);
-    if (control->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER) {
-        refuse_cart(control);
-        return true;
-    }
+    if (control->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)
+        return give_up_cart(core, control);
     return decide(core, control, refused_as_busy(holds) ? ENG_TAKE_BUSY : ENG_NOT_TAKEN);
 }
 
@@ -529,13 +555,4 @@ void srv_life_ingest(struct srv_core *core, struct net_conn *conn,
     ingest_orders(core, conn, ingest, request);
     ingest_release(core, conn, ingest);
     net_conn_yield(core->net, conn); /* so many decisions may take some milliseconds */
-}
-
-/* --- carts --- */
-
-void srv_life_place_cart(struct srv_core *core, struct net_conn *conn,
-                         const struct tg_envelope *envelope)
-{
-    srv_orders_decide_staged(core);
-    srv_control_request(core, conn, envelope);
 }

@@ -30,16 +30,14 @@ void srv_life_read_ingest(struct srv_core *core, struct srv_control *control,
 
 /* --- server/life.c: the steps behind it --- */
 
-/* A PlaceOrder with lines came in. */
-void srv_life_place_cart(struct srv_core *core, struct net_conn *conn,
-                         const struct tg_envelope *envelope);
-
 /* An IngestOrders came in: each of its orders goes its own way. */
 void srv_life_ingest(struct srv_core *core, struct net_conn *conn,
                      const struct tg_envelope *envelope);
 
 /* At the owner. True: final. False: it comes with the journal, or when units are held. */
 bool srv_life_decide(struct srv_core *core, struct srv_control *control);
+/* The same, out of its lane. */
+void srv_life_go_on(struct srv_core *core, struct srv_control *control);
 
 /* At the owner: every core that was asked to hold units for it has answered. */
 void srv_life_held(struct srv_core *core, struct srv_control *control);

@@ -152,6 +152,7 @@ static enum tg_field read_head(struct srv_placing *placing,
     order->sale_id = message->sale_id;
     order->user_id = message->user_id;
     order->channel = (uint16_t)message->channel;
+    order->lane = tg_lane_of((uint64_t)message->lane);
     keep_external_id(placing, message->external_id);
     return TG_FIELD_NONE;
 }
@@ -345,6 +346,7 @@ static enum tg_field read_ingest(struct srv_core *core, struct srv_placing *plac
     if ((unsigned)message->lane > TIDEGATE__V1__LANE__LANE_FLASH)
         return TG_FIELD_LANE;
     order->channel = (uint16_t)message->channel;
+    order->lane = tg_lane_of((uint64_t)message->lane);
     keep_external_id(placing, message->external_id);
     order->sale_id = message->sale_id;
     order->user_id = message->user_id;

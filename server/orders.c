@@ -300,7 +300,7 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
     if (place(core, envelope->body, &address))
         return;
     srv_orders_decide_staged(core); /* what was sent before the cart goes before it */
-    srv_life_place_cart(core, conn, envelope);
+    srv_control_request(core, conn, envelope);
 }
 
 /* Counts the orders of a batch without reading them; false when the batch is no such message. */

@@ -294,6 +294,7 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
         (error = create_cores(server, fault)) != TG_ERR_OK)
         return error;
     server->writer.server = server;
+    srv_writer_publish_start(server);
     return tg_waker_init(&server->writer.waker, fault);
 }
 

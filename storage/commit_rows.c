@@ -57,6 +57,10 @@ static uint32_t *units_at(struct tg_stock *stock, enum tg_units units)
 static void stock_move(struct tg_stock *stock, uint32_t quantity, enum tg_units before,
                        enum tg_units after)
 {
+    /* Who takes nothing needs nothing: units that were there when the order was decided may be gone
+     * by a record that lies before it in the batch. */
+    if (before == after)
+        return;
     uint32_t *from = units_at(stock, before), *to = units_at(stock, after);
     tg_assert(quantity <= *from);
     *from -= quantity;

@@ -1,5 +1,5 @@
-/* Retention of the outbox: a few of the oldest event rows go with each commit, so that no commit
- * waits for a long clean-up.
+/* Retention of the outbox: some of the oldest event rows go with each commit, so that no commit
+ * waits for a long clean-up; more than it writes itself, so that the outbox shrinks under any load.
  *
  * The newest sequence is never dropped: the number of the last row is where the next start goes on
  * counting. Orders stay as rows; below `event_first` readers no longer see them as events. */
@@ -7,7 +7,8 @@
 
 #include "storage/rows.h"
 
-#define EVENTS_PER_COMMIT 256
+/* A commit drops as many events as it writes, and these. */
+#define EVENTS_BESIDE 256
 
 void sto_retention_set(struct sto_env *env, const struct sto_retention *retention)
 {
@@ -77,7 +78,8 @@ int sto_step_trim(struct sto_step *step)
         return 0;
     int rc = sto_step_cursor(step, step->env->tables.events, &step->events);
     bool dropped = true;
-    for (int i = 0; rc == 0 && dropped && i < EVENTS_PER_COMMIT; i++)
+    uint64_t most = step->sequence - step->env->stats.sequence + EVENTS_BESIDE;
+    for (uint64_t i = 0; rc == 0 && dropped && i < most; i++)
         rc = drop_oldest(step, &dropped);
     return rc || step->event_first == before ? rc : event_first_put(step);
 }

@@ -124,7 +124,7 @@ const char *sto_row_sale_decode(const void *row, size_t size, uint32_t sale,
                                 .kind = bytes[5],
                                 .state = bytes[6],
                                 .name_bytes = bytes[7],
-                                .payment_window_s = TG_PAYMENT_WINDOW_S_DEFAULT,
+                                .payment_window_s = STO_ROW_1_PAYMENT_WINDOW_S,
                                 .announced = TG_ANNOUNCED_START | TG_ANNOUNCED_END};
     size_t fixed = bytes[4] == 1 ? STO_SALE_ROW_1_BYTES : STO_SALE_ROW_BYTES;
     if (bytes[4] == 2 && !sale_rules_get(bytes, size, def))

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 /* sales, key: sale number u32. Version 1 ends its fixed part at 40: its sales have a payment window
- * of TG_PAYMENT_WINDOW_S_DEFAULT, no other rule of version 2, and nothing left to announce.
+ * of STO_ROW_1_PAYMENT_WINDOW_S, no other rule of version 2, and nothing left to announce.
  *
  *    0      4     5      6       7            8        16            24          32
  *   +------+-----+------+-------+------------+---------+-------------+-----------+
@@ -45,9 +45,11 @@
  *   | announced | share count | name, 1 .. 128 | for each share: channel u16, percent u8 |
  *   +-----------+-------------+----------------+----------------------------------------+
  */
-#define STO_SALE_ROW_1_BYTES 40
-#define STO_SALE_ROW_BYTES   66
-#define STO_SALE_SHARE_BYTES 3
+/* Format 1 knew no payments, so nobody could have paid: the longest there is. */
+#define STO_ROW_1_PAYMENT_WINDOW_S TG_PAYMENT_WINDOW_S_MAX
+#define STO_SALE_ROW_1_BYTES       40
+#define STO_SALE_ROW_BYTES         66
+#define STO_SALE_SHARE_BYTES       3
 #define STO_SALE_ROW_BYTES_MAX                                                                     \
     (STO_SALE_ROW_BYTES + TG_SALE_NAME_BYTES_MAX + STO_SALE_SHARE_BYTES * TG_CHANNEL_SHARES_MAX)
 

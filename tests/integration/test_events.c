@@ -871,6 +871,34 @@ Test(events, subscribers_on_every_core_are_woken_by_orders_and_acks_of_any)
     daemon_end(&daemon);
 }
 
+Test(events, after_a_start_what_was_there_before_is_pushed_without_a_new_order)
+{
+    struct daemon daemon = {0};
+    struct tgc_client *client = start(&daemon, "server.threads=1");
+    place_many(client, 5);
+    uint64_t last = newest(client);
+    create_group(client, "g");
+    tgc_close(client);
+    daemon_kill(&daemon);
+    daemon_restart(&daemon);
+    client = sale_client(&daemon);
+    Tidegate__V1__Response *response = list_groups(client);
+    cr_assert_eq(response->list_groups->last_sequence, last);
+    cr_assert_eq(response->list_groups->first_sequence, 1);
+    tgc_response_free(response);
+    cr_assert_eq(listed(client, "g").lag, last);
+    struct subscriber subscriber = {.client = sale_client(&daemon), .expected = 1};
+    Tidegate__V1__SubscribeEventsRequest message = subscribe_message("g", 4);
+    subscribe(&subscriber, &message);
+    take_until(&subscriber, 4);
+    sale_assert_verdict(ack(client, "g", 4).verdict, TG_OK);
+    take_until(&subscriber, last);
+    cr_assert_eq(create_group_at(client, "now", 0, true).offset, last);
+    tgc_close(subscriber.client);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
 /* --- ends --- */
 
 Test(events, a_drain_answers_those_who_poll_and_ends_those_who_subscribe)

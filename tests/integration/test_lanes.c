@@ -2,6 +2,7 @@
  *
  * What went first is told by order ids, which are given in the order of decisions, never by clocks.
  */
+#include "base/clock.h"
 #include "tests/lib/sale.h"
 
 #include <criterion/criterion.h>
@@ -24,11 +25,17 @@ struct asked {
 static void on_answer(void *context, const Tidegate__V1__Response *response)
 {
     struct asked *asked = context;
-    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDER);
+    const Tidegate__V1__PlaceOrderResponse *answer = response->place_order;
+    if (response->kind_case == TIDEGATE__V1__RESPONSE__KIND_INGEST_ORDERS) {
+        cr_assert_eq(response->ingest_orders->n_results, 1);
+        answer = response->ingest_orders->results[0];
+    } else {
+        cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDER);
+    }
     cr_assert_eq((int)asked->verdict, 0, "answered twice");
-    asked->verdict = (enum tg_verdict)response->place_order->verdict;
-    asked->order_id = response->place_order->order_id;
-    asked->replayed = response->place_order->replayed;
+    asked->verdict = (enum tg_verdict)answer->verdict;
+    asked->order_id = answer->order_id;
+    asked->replayed = answer->replayed;
 }
 
 static void send_order(struct tgc_client *client, const struct tg_order *order, struct asked *asked)
@@ -239,6 +246,73 @@ Test(lanes, a_full_lane_is_busy_and_the_others_are_not)
     tgc_close(clients[1]);
     tgc_close(client);
     free(asked);
+    daemon_end(&daemon);
+}
+
+/* A cart of one line, or the same as an order of another channel. */
+static void ask_otherwise(struct tgc_client *client, bool ingest, struct asked *asked)
+{
+    struct tg_fault fault;
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    order.quantity = 0;
+    order.unit_price_minor = 0;
+    Tidegate__V1__PlaceOrderRequest cart = sale_order_message(&order);
+    cart.sku = (char *)"";
+    Tidegate__V1__OrderLine line = TIDEGATE__V1__ORDER_LINE__INIT, *lines = &line;
+    line.sku = (char *)"A";
+    line.quantity = 1;
+    line.unit_price_minor = SALE_PRICE;
+    cart.n_lines = 1;
+    cart.lines = &lines;
+    cart.lane = (Tidegate__V1__Lane)TG_LANE_VIP;
+    Tidegate__V1__IngestOrder taken = TIDEGATE__V1__INGEST_ORDER__INIT, *all = &taken;
+    taken.external_id = (ProtobufCBinaryData){.len = 2, .data = (uint8_t *)"x1"};
+    taken.sale_id = 1;
+    taken.sku = (char *)"A";
+    taken.quantity = 1;
+    taken.unit_price_minor = SALE_PRICE;
+    taken.ordered_at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
+    taken.lane = (Tidegate__V1__Lane)TG_LANE_VIP;
+    Tidegate__V1__IngestOrdersRequest batch = TIDEGATE__V1__INGEST_ORDERS_REQUEST__INIT;
+    batch.n_orders = 1;
+    batch.orders = &all;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    if (ingest) {
+        request.kind_case = TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS;
+        request.ingest_orders = &batch;
+    } else {
+        request.kind_case = TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER;
+        request.place_order = &cart;
+    }
+    *asked = (struct asked){.lane = TG_LANE_VIP};
+    cr_assert_eq(tgc_send(client, &request, on_answer, asked, &fault), TG_ERR_OK, "%s", fault.text);
+}
+
+Test(lanes, carts_and_ingested_orders_wait_in_their_lanes_as_well)
+{
+    enum {
+        FLASH = 500
+    };
+    struct daemon daemon = {0};
+    struct tgc_client *client = start(&daemon, "server.threads=1");
+    struct asked flash[FLASH], cart, ingested;
+    daemon_fault(&daemon, "sync WAIT");
+    for (uint32_t i = 0; i < FLASH; i++)
+        ask(client, TG_LANE_FLASH, &flash[i]);
+    ask_otherwise(client, false, &cart);
+    ask_otherwise(client, true, &ingested);
+    settle(client);
+    cr_assert((int)cart.verdict == 0 && (int)ingested.verdict == 0, "answered %s and %s",
+              tg_verdict_name(cart.verdict), tg_verdict_name(ingested.verdict));
+    daemon_fault(&daemon, NULL);
+    take_answers(client);
+    expect_all_accepted(flash, FLASH);
+    sale_assert_verdict(cart.verdict, TG_ACCEPTED);
+    sale_assert_verdict(ingested.verdict, TG_ACCEPTED);
+    /* Before them went those that found no backlog, and at most one round. */
+    cr_assert_lt(cart.order_id, flash[BACKLOG + ROUND].order_id);
+    cr_assert_lt(ingested.order_id, flash[BACKLOG + ROUND].order_id);
+    tgc_close(client);
     daemon_end(&daemon);
 }
 

@@ -17,6 +17,7 @@ static void send(struct core *core, struct hold *hold)
 {
     if (!core->unsent[hold->shard].first && push(core, hold))
         return;
+    core->queued++;
     hold->next = NULL;
     if (core->unsent[hold->shard].first)
         core->unsent[hold->shard].last->next = hold;
@@ -84,6 +85,7 @@ static void conclude(struct core *core, struct task *task)
     holds->all_taken = true;
     for (uint32_t i = 0; i < holds->take.line_count; i++)
         holds->all_taken = holds->all_taken && holds->refusals[i] == TG_ACCEPTED;
+    core->denied += !holds->all_taken;
     if (!holds->all_taken)
         stress_cart_release(core, task);
 }

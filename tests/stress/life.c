@@ -146,6 +146,14 @@ static void wait_behind_fence(struct core *core, struct task *task)
     stress_append(core, &pending);
 }
 
+static enum tg_verdict first_refusal(const struct holds *holds)
+{
+    for (uint32_t i = 0; i < holds->take.line_count; i++)
+        if (holds->refusals[i] != TG_ACCEPTED)
+            return holds->refusals[i];
+    return TG_ACCEPTED;
+}
+
 static void decide(struct core *core, struct task *task, enum eng_acquired acquired)
 {
     struct eng_unit unit = {.journal = &core->journal};
@@ -156,12 +164,18 @@ static void decide(struct core *core, struct task *task, enum eng_acquired acqui
         stress_cart_release(core, task);
     switch (step) {
     case ENG_FINAL:
+        /* Not the retry of a cart that is known by now, so the holds say why. */
+        if (acquired == ENG_NOT_TAKEN && !task->is_change && task->verdict == TG_BUSY)
+            task->verdict = first_refusal(&task->holds);
         finish(core, task);
         break;
     case ENG_WAIT:
+        core->waited++;
         wait_behind_fence(core, task);
         break;
     case ENG_ACQUIRE:
+        core->held++;
+        core->late += task->is_change;
         stress_cart_hold(core, task, &take);
         if (task->holds.waiting == 0)
             stress_life_held(core, task);
@@ -181,14 +195,6 @@ void stress_life_start(struct core *core, struct task *task)
 
 /* --- units on other cores --- */
 
-static enum tg_verdict first_refusal(const struct holds *holds)
-{
-    for (uint32_t i = 0; i < holds->take.line_count; i++)
-        if (holds->refusals[i] != TG_ACCEPTED)
-            return holds->refusals[i];
-    return TG_ACCEPTED;
-}
-
 static bool all_busy(const struct holds *holds)
 {
     for (uint32_t i = 0; i < holds->take.line_count; i++)
@@ -200,14 +206,10 @@ static bool all_busy(const struct holds *holds)
 void stress_life_held(struct core *core, struct task *task)
 {
     const struct holds *holds = &task->holds;
-    if (holds->all_taken) {
+    if (holds->all_taken)
         decide(core, task, ENG_TAKEN);
-    } else if (task->is_change) {
-        decide(core, task, all_busy(holds) ? ENG_TAKE_BUSY : ENG_NOT_TAKEN);
-    } else {
-        task->verdict = first_refusal(holds);
-        finish(core, task);
-    }
+    else
+        decide(core, task, task->is_change && all_busy(holds) ? ENG_TAKE_BUSY : ENG_NOT_TAKEN);
 }
 
 /* --- settling --- */

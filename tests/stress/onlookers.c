@@ -14,9 +14,26 @@ enum {
 
 /* --- the onlooker: published words --- */
 
+/* Every sale that is published is whole, and so are its items. */
+static void look_at_catalog(void)
+{
+    const struct eng_catalog *catalog = &world.engine.catalog;
+    uint32_t sales = eng_catalog_sale_count(catalog);
+    for (uint32_t i = 0; i < sales; i++) {
+        const struct eng_sale *sale = &catalog->sales[i];
+        const struct eng_item *item = item_at(sale->first_item);
+        promise(eng_catalog_sale(catalog, i + 1u) == sale, "sale %u is not found", i + 1);
+        promise(eng_catalog_item(catalog, sale->sale_id, item->sku, item->sku_bytes) == item,
+                "an item of sale %u is not found", i + 1);
+    }
+}
+
 static void look_at_stock(void)
 {
-    for (uint32_t i = 0; i < MAIN_ITEMS; i++) {
+    const struct eng_catalog *catalog = &world.engine.catalog;
+    uint32_t sales = eng_catalog_sale_count(catalog);
+    uint32_t items = catalog->sales[sales - 1].first_item + catalog->sales[sales - 1].item_count;
+    for (uint32_t i = 0; i < items; i++) {
         struct tg_stock stock = eng_item_stock(item_at(i));
         promise(tg_stock_holds(&stock), "item %u: %u + %ld is not %u + %u + %u", i,
                 stock.initial_units, stock.restocked_units, stock.available_units,
@@ -41,17 +58,22 @@ static bool same_group(const struct tg_group *a, const struct tg_group *b)
     return a->name_bytes == b->name_bytes && memcmp(a->name, b->name, a->name_bytes) == 0;
 }
 
-/* A group is read as one, its offset only grows, and it is found under its name. */
+/* A group is read as one and not after its end, its offset only grows, and it is found under its
+ * name. */
 static void look_at_group(int place, struct tg_group *last)
 {
     struct tg_group group, after;
     char name[TG_GROUP_NAME_BYTES_MAX + 1] = {0};
-    if (!eng_groups_get(world.engine.groups, place, &group))
+    if (!eng_groups_get(world.engine.groups, place, &group)) {
+        last->name_bytes = 0;
         return;
+    }
     memcpy(name, group.name, group.name_bytes);
     const char *made = strchr(name, '-');
     promise(made && strtoll(made + 1, NULL, 10) == group.created_at_ms, "group %s was made at %ld",
             name, group.created_at_ms);
+    promise(same_group(&group, last) || group.created_at_ms > last->created_at_ms,
+            "group %s is there again", name);
     promise(!same_group(&group, last) || group.offset >= last->offset,
             "group %s went back from %lu to %lu", name, last->offset, group.offset);
     int found = eng_groups_find(world.engine.groups, name, group.name_bytes);
@@ -67,9 +89,10 @@ static void look_at_group(int place, struct tg_group *last)
 void *stress_onlooker_run(void *argument)
 {
     uint64_t durable_last[CORES] = {0};
-    struct tg_group last[GROUPS + 1] = {0};
+    struct tg_group last[GROUPS + 1] = {0}; /* name_bytes 0: it is gone */
     (void)argument;
     while (!atomic_load(&world.onlookers_stop)) {
+        look_at_catalog();
         look_at_stock();
         look_at_watermarks(durable_last);
         for (int place = 0; place <= GROUPS; place++)
@@ -171,7 +194,8 @@ static bool look_at_order(void *context, const struct tg_order_row *row, const s
         promise(life->last_event <= snapshot->last_event,
                 "order %lu has event %lu, the last is %lu", row->order_id, life->last_event,
                 snapshot->last_event);
-        promise(eng_state_stands(state) || life->units == TG_UNITS_NONE,
+        promise((state != TG_ORDER_EXPIRED && state != TG_ORDER_CANCELLED) ||
+                    life->units == TG_UNITS_NONE,
                 "order %lu is over and holds units", row->order_id);
     }
     if (row->team_id != 0) {

@@ -9,7 +9,7 @@
 
 enum {
     ADJUST_ROUNDS = 4,
-    GROUP_ROUNDS = 3,
+    GROUP_ROUNDS = 2,
     ACK_AHEAD = 400, /* events that one ack passes at most */
     STARTS_IN_MS = 100,
     ANCHOR = GROUPS, /* number of the group that stays */

@@ -73,9 +73,9 @@ static void fill_item(struct tg_item_def *item, uint32_t number)
         uint32_t stock_units;
         uint32_t per_user_limit;
     } kinds[ITEM_KINDS] = {
-        {TG_POLICY_RESERVE, 10000000, 0},  {TG_POLICY_RESERVE, 300, 40},
-        {TG_POLICY_RESERVE, 10000000, 20}, {TG_POLICY_ON_PLACE, 300, 0},
-        {TG_POLICY_ON_PAYMENT, 300, 40},
+        {TG_POLICY_RESERVE, 10000000, 0}, {TG_POLICY_RESERVE, 300, 4},
+        {TG_POLICY_RESERVE, 10000000, 3}, {TG_POLICY_ON_PLACE, 300, 0},
+        {TG_POLICY_ON_PAYMENT, 300, 4},
     };
     uint32_t kind = number / CORES;
     item->sku_bytes = 1;
@@ -270,18 +270,27 @@ static void print_events(void)
 
 static void print_figures(uint64_t orders)
 {
-    uint64_t replays = 0, duels = 0, fired = 0;
+    struct core all = {0};
+    uint64_t duels = 0;
     for (uint32_t c = 0; c < CORES; c++) {
-        replays += world.cores[c].replays;
-        fired += world.cores[c].fired;
+        all.replays += world.cores[c].replays;
+        all.fired += world.cores[c].fired;
+        all.waited += world.cores[c].waited;
+        all.held += world.cores[c].held;
+        all.late += world.cores[c].late;
+        all.denied += world.cores[c].denied;
+        all.queued += world.cores[c].queued;
     }
     for (uint32_t i = 0; i < world.rounds; i++)
         duels += atomic_load(&world.duels[i]);
     print_verdicts("orders", offsetof(struct core, order_verdicts));
     print_verdicts("changes", offsetof(struct core, change_verdicts));
     print_events();
-    printf("  %lu orders, %lu replayed, %lu of %u duels won, %lu timers fired\n", orders, replays,
-           duels, world.rounds, fired);
+    printf("  %lu orders, %lu replayed, %lu of %u duels won, %lu timers fired\n", orders,
+           all.replays, duels, world.rounds, all.fired);
+    printf("  %lu waited behind a fence; %lu asked other cores for units (%lu for a payment), %lu "
+           "in vain; %lu messages waited for room\n",
+           all.waited, all.held, all.late, all.denied, all.queued);
     printf("  %lu batches (%lu refused), %lu groups made, %lu acks, %lu samples, %lu snapshots\n",
            world.batches, world.refused_batches, world.groups_made, world.acks, world.samples,
            world.snapshots);
@@ -301,7 +310,7 @@ static void remove_dir(const char *data_dir)
 int main(int argc, char **argv)
 {
     char own_dir[] = "/tmp/tidegate-stress-XXXXXX";
-    world.rounds = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 4000;
+    world.rounds = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 3000;
     world.seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0x7374726573ull;
     const char *data_dir = argc > 3 ? argv[3] : mkdtemp(own_dir);
     promise(data_dir, "no data directory");

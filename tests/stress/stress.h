@@ -37,7 +37,7 @@ enum {
     TEAM_SIZE = 3,
     TEAMS_KNOWN = 16,
     CART_LINES = 4,
-    REQUEST_RING = 64, /* requests between two cores: small, so that it is full at times */
+    REQUEST_RING = 8, /* requests between two cores: small, so that it is full at times */
     REPLY_RING = 1024,
     WINDOW = 128,        /* unanswered requests of one client */
     ROUND_REQUESTS = 10, /* of one client in one round, at most */
@@ -199,7 +199,12 @@ struct core {
         struct hold *last;
     } unsent[CORES];          /* must reach each core */
     uint32_t timers_promised; /* of its shard, while nothing is under way */
-    uint64_t fired;
+    uint64_t fired;           /* these: what its shard met */
+    uint64_t waited;          /* behind a fence */
+    uint64_t held;            /* asked other cores for units, */
+    uint64_t late;            /* for a payment, */
+    uint64_t denied;          /* and did not get them all */
+    uint64_t queued;          /* had no room in a ring for what must arrive */
     /* the client */
     struct entry *log;
     uint32_t *accepted; /* entries that became orders, oldest first */
@@ -269,7 +274,7 @@ static inline uint32_t rounds_in_all(void)
     return world.rounds + REST_ROUNDS;
 }
 
-/* The row that is placed plainly, or takes a seat. */
+/* The order of a body that has one line. */
 struct tg_order stress_order(const struct body *body);
 
 /* calloc that does not fail. */

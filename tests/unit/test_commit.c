@@ -120,6 +120,28 @@ Test(commit, a_plain_order_takes_its_units_as_its_item_s_policy_says)
     depot_free(d);
 }
 
+/* Its shard accepted it while a unit was there; what took that unit may lie before it in the batch.
+ */
+Test(commit, an_order_that_takes_nothing_needs_no_units_when_it_is_written)
+{
+    struct depot *d = depot_make(16 * DEPOT_MIB);
+    struct tg_sale_def *def = depot_sale(1, 1, 1, 2);
+    def->items[0].stock_policy = TG_POLICY_ON_PAYMENT;
+    struct tg_record sale = {.kind = TG_RECORD_SALE, .sale = def};
+    depot_commit_all(d, &sale, 1);
+    free(def);
+    struct tg_record records[2] = {
+        {.kind = TG_RECORD_ADJUST,
+         .item = 1,
+         .at_ms = DEPOT_AT_MS,
+         .adjust = {.delta_units = -2, .reason_bytes = 1, .reason = "x"}},
+        depot_order(d, 1, 1, 2)};
+    depot_commit_all(d, records, 2);
+    STOCK_IS(d, 1, 0, 0, 0);
+    sound(d);
+    depot_free(d);
+}
+
 /* --- changes --- */
 
 Test(commit, a_change_writes_its_events_its_life_and_moves_units)

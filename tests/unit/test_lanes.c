@@ -1,6 +1,7 @@
 /* The lanes of a core, with the rest of the core played by this file: the engine accepts everything
  * (a record more in flight), and completions are taken when a test says so. */
 #include "server/lanes.h"
+#include "server/life.h"
 #include "server/server.h"
 
 #include <criterion/criterion.h>
@@ -39,6 +40,15 @@ bool srv_orders_decide(struct srv_core *at, struct eng_item *item, const struct 
         tg_journal_append(&at->journal);
     *answer = (struct tg_answer){.verdict = TG_SOLD_OUT};
     return refuse_all;
+}
+
+/* A request that places an order makes a record as well; it is told by its number. */
+void srv_life_go_on(struct srv_core *at, struct srv_control *control)
+{
+    decided_users[decided_count] = control->address.correlation_id;
+    decided_lanes[decided_count] = (enum tg_lane)control->placing.order.lane;
+    decided_count++;
+    tg_journal_append(&at->journal);
 }
 
 void srv_orders_deliver(struct srv_core *at, const struct srv_address *address,
@@ -259,6 +269,23 @@ Test(lanes, an_order_goes_on_with_its_own_external_id)
     complete(1);
     srv_lanes_turn(&core);
     cr_assert_arr_eq(last_external, "abc", 3);
+}
+
+Test(lanes, a_request_that_places_an_order_waits_like_an_order)
+{
+    struct srv_control control = {.kind = TIDEGATE__V1__REQUEST__KIND_OPEN_TEAM};
+    control.address.correlation_id = 77;
+    control.placing.order.lane = TG_LANE_PREPAID;
+    make_backlog();
+    cr_assert(put(TG_LANE_PREPAID, 1));
+    cr_assert(srv_lanes_put_control(&core, TG_LANE_PREPAID, &control));
+    cr_assert(put(TG_LANE_PREPAID, 2));
+    cr_assert_eq(srv_lanes_waiting(&core), 3);
+    complete(BACKLOG);
+    srv_lanes_turn(&core);
+    cr_assert_eq(decided_count, 3);
+    cr_assert(decided_users[0] == 1 && decided_users[1] == 77 && decided_users[2] == 2);
+    cr_assert_eq(srv_lanes_waiting(&core), 0);
 }
 
 Test(lanes, refusals_go_back_the_way_they_came)

@@ -729,7 +729,7 @@ Test(rows, a_sale_of_format_1_has_the_rules_that_it_had)
     cr_assert_eq(out.sale_id, 9);
     cr_assert_eq(out.item_count, 3);
     cr_assert_arr_eq(out.name, "Sale", 4);
-    cr_assert_eq(out.payment_window_s, 900);
+    cr_assert_eq(out.payment_window_s, TG_PAYMENT_WINDOW_S_MAX);
     cr_assert_eq(out.refund_auto_max_minor, 0);
     cr_assert_eq(out.announced, TG_ANNOUNCED_START | TG_ANNOUNCED_END);
     cr_assert_eq(out.share_count, 0);

@@ -1071,14 +1071,14 @@ Test(shard, an_order_in_flight_is_never_forgotten)
     world_make(&world);
     struct tg_order order = order_of(1, 1);
     place(&world, 0, &order);
-    cr_assert_eq(sweep(&world, 0, ENDS + 10 * TTL_MS), 0);
+    cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS + 10 * TTL_MS), 0);
     world.record.order_id = 5;
     eng_shard_order_durable(owner(&world, 0), &world.record);
-    cr_assert_eq(sweep(&world, 0, ENDS + 10 * TTL_MS), 2, "id and holding");
+    cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS + 10 * TTL_MS), 2, "id and holding");
     eng_engine_destroy(&world.engine);
 }
 
-Test(shard, limits_outlive_the_ids_and_last_as_long_as_the_sale)
+Test(shard, limits_outlive_the_ids_and_the_sale_by_a_day)
 {
     struct world world;
     world_make(&world);
@@ -1087,7 +1087,8 @@ Test(shard, limits_outlive_the_ids_and_last_as_long_as_the_sale)
     accept(&world, 0, &first, 1);
     cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1), 1);
     cr_assert_eq(verdict_at(&world, 0, &second, NOW + TTL_MS + 1), TG_LIMIT_REACHED);
-    cr_assert_eq(sweep(&world, 0, ENDS), 1);
+    cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS - 1), 0);
+    cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS), 1);
     cr_assert_eq(owner(&world, 0)->holdings.count, 0);
     eng_engine_destroy(&world.engine);
 }
@@ -1105,16 +1106,17 @@ Test(shard, a_paused_sale_keeps_its_limits_and_a_closed_one_drops_them)
     eng_engine_destroy(&world.engine);
 }
 
-Test(shard, a_channels_share_lasts_as_long_as_the_sale_and_its_orders_in_flight)
+Test(shard, a_channels_share_outlasts_the_sale_by_a_day_and_its_orders_in_flight)
 {
     struct world world;
     world_make_with(&world, half_for_channel_7);
     struct tg_order order = channel_order(1, 7, 1);
     place(&world, 2, &order);
-    cr_assert_eq(sweep(&world, 2, ENDS), 0, "in flight");
+    cr_assert_eq(sweep(&world, 2, ENDS + ENG_COUNTS_KEPT_MS), 0, "in flight");
     eng_shard_order_durable(owner(&world, 2), &world.record);
-    cr_assert_eq(sweep(&world, 2, ENDS - 1), 0, "a retry comes too late, an order not yet");
-    cr_assert_eq(sweep(&world, 2, ENDS), 1);
+    cr_assert_eq(sweep(&world, 2, ENDS + ENG_COUNTS_KEPT_MS - 1), 0,
+                 "a retry comes too late, a payment not yet");
+    cr_assert_eq(sweep(&world, 2, ENDS + ENG_COUNTS_KEPT_MS), 1);
     eng_engine_destroy(&world.engine);
 }
 
@@ -1190,8 +1192,10 @@ Test(shard, an_old_order_is_restored_for_its_limit_alone)
     cr_assert_eq(owner(&world, 0)->requests.count, 0);
     cr_assert_eq(eng_holdings_units(&owner(&world, 0)->holdings, 42, 0), 1);
     struct tg_order_row late = row_of(&order, 1);
-    cr_assert_eq(eng_engine_restore_order(&world.engine, &late, NULL, ENDS, &fault), TG_ERR_OK);
-    cr_assert_eq(owner(&world, 1)->holdings.count, 0, "a sale that is over needs no limits");
+    cr_assert_eq(
+        eng_engine_restore_order(&world.engine, &late, NULL, ENDS + ENG_COUNTS_KEPT_MS, &fault),
+        TG_ERR_OK);
+    cr_assert_eq(owner(&world, 1)->holdings.count, 0, "nobody is held against them any more");
     eng_engine_destroy(&world.engine);
 }
 

@@ -201,6 +201,12 @@ static bool model_is_over(const struct model *model, uint32_t item, int64_t now_
     return now_ms >= sale->ends_at_ms || sale->state == TG_SALE_CLOSED;
 }
 
+static bool model_counts_are_gone(const struct model *model, uint32_t item, int64_t now_ms)
+{
+    const struct model_sale *sale = &model->sales[model->items[item].sale];
+    return now_ms >= sale->ends_at_ms + ENG_COUNTS_KEPT_MS || sale->state == TG_SALE_CLOSED;
+}
+
 static enum tg_verdict model_gate(const struct model *model, const struct model_order *order,
                                   int64_t now_ms)
 {
@@ -316,7 +322,7 @@ static void model_sweep(struct model *model, uint32_t shard, int64_t now_ms)
             order->remembered = false;
     }
     for (uint32_t item = shard; item < ITEMS; item += SHARDS)
-        if (model_is_over(model, item, now_ms) && !model_in_flight(model, item)) {
+        if (model_counts_are_gone(model, item, now_ms) && !model_in_flight(model, item)) {
             memset(model->items[item].counted, 0, sizeof(model->items[item].counted));
             memset(model->items[item].shared, 0, sizeof(model->items[item].shared));
         }

@@ -505,7 +505,7 @@ Test(storage, a_database_of_format_1_is_taken_over_and_goes_on)
     cr_assert_eq(r.orders[1].user_id, 2);
     cr_assert_arr_eq(r.orders[1].external_id, "ext", 3);
     cr_assert_eq(r.sales[0]->sale_id, 1001);
-    cr_assert_eq(r.sales[0]->payment_window_s, TG_PAYMENT_WINDOW_S_DEFAULT);
+    cr_assert_eq(r.sales[0]->payment_window_s, TG_PAYMENT_WINDOW_S_MAX);
     cr_assert_eq(r.sales[0]->announced, TG_ANNOUNCED_START | TG_ANNOUNCED_END);
     cr_assert_eq(r.sales[0]->items[0].stock_policy, TG_POLICY_RESERVE);
 

@@ -1,0 +1,72 @@
+#!/bin/sh
+# The daemon itself under ThreadSanitizer, with the network, its timers and its writer: three cores,
+# every story that tidegate-load can play, one reader of the outbox that acks and one that does not,
+# then a drain. Lanes fill early and the outbox keeps little, so that both have work to do.
+#
+# Prints every race that was found. Exits 1 for one, or when an audit or the database is not right.
+#
+# usage: scripts/tsan_daemon.sh DAEMON_BUILD TOOLS_BUILD
+set -eu
+
+daemon_build=${1:?usage: scripts/tsan_daemon.sh DAEMON_BUILD TOOLS_BUILD}
+tools=${2:?usage: scripts/tsan_daemon.sh DAEMON_BUILD TOOLS_BUILD}
+dir=$(mktemp -d /tmp/tidegate-tsan.XXXXXX)
+daemon=''
+readers=''
+
+cleanup() {
+    for pid in $readers; do kill "$pid" 2>/dev/null || true; done
+    [ -z "$daemon" ] || kill -9 "$daemon" 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+ctl() { "$tools/tidegatectl" --server "$server" "$@"; }
+
+TSAN_OPTIONS="second_deadlock_stack=1:log_path=$dir/race" "$daemon_build/tidegated" \
+    --data-dir "$dir/data" --listen 127.0.0.1:0 --threads 3 --set server.lane_backlog=64 \
+    --set engine.orders_max=3000000 --set engine.holdings_max=3000000 \
+    --set engine.timers_max=3000000 --set storage.map_gib=4 --set events.keep_s=2 \
+    --set events.keep_mib=1 >"$dir/ready" 2>"$dir/daemon.log" &
+daemon=$!
+while ! grep -q ready "$dir/ready"; do
+    kill -0 "$daemon" 2>/dev/null || { cat "$dir/daemon.log" >&2; exit 1; }
+    sleep 0.05
+done
+server=$(sed 's/.* ready on \([^ ]*\) .*/\1/' "$dir/ready")
+
+ctl events group-create tsan >/dev/null
+ctl events tail --group tsan --follow --ack >"$dir/events" 2>"$dir/events.log" &
+readers=$!
+ctl events tail --follow >/dev/null 2>&1 &
+readers="$readers $!"
+
+status=0
+for scenario in cart lifecycle groupbuy ingest seckill; do
+    if "$tools/tidegate-load" --server "$server" --scenario "$scenario" --connections 12 \
+        --pipeline 8 --duration 3s --seed 1 >"$dir/report" 2>&1; then
+        echo "  $scenario: $(sed -n 's/^ *audit *//p' "$dir/report" | head -n 1)"
+    else
+        echo "  $scenario failed:" >&2
+        cat "$dir/report" >&2
+        status=1
+    fi
+done
+
+for pid in $readers; do kill "$pid" 2>/dev/null || true; done
+readers=''
+kill "$daemon"
+wait "$daemon" || { echo "  the daemon exited with $?" >&2; status=1; }
+daemon=''
+[ -s "$dir/events" ] || { echo '  no event was read' >&2; cat "$dir/events.log" >&2; status=1; }
+echo "  $(wc -l <"$dir/events") events were read as they came"
+for race in "$dir"/race.*; do
+    [ ! -e "$race" ] || { cat "$race" >&2; status=1; }
+done
+"$tools/tidegatectl" verify --data-dir "$dir/data" >"$dir/verify" 2>&1 || {
+    cat "$dir/verify" >&2
+    status=1
+}
+[ "$status" -eq 0 ] && echo '  no race; every audit passed and the database is right'
+exit "$status"
