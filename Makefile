@@ -10,8 +10,9 @@ GEN      := build/gen
 VERSION  := $(shell cat VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps all demo check unit integration kills asan ubsan tsan bench-peers lint format \
-        install clean
+.PHONY: help deps all demo check unit integration kills asan ubsan tsan fuzz fuzz-replay \
+        fuzz-seeds bench-peers bench-against \
+        bench-expiry lint format install clean
 
 # V=1 shows the commands.
 Q = $(if $(V),,@)
@@ -38,6 +39,13 @@ LDLIBS_MALLOC :=
 endif
 ifeq ($(FLAVOUR),tsan)
 FLAVOUR_CFLAGS := -O1 -fsanitize=thread
+LDLIBS_MALLOC :=
+endif
+ifeq ($(FLAVOUR),fuzz)
+# libFuzzer is clang's. Its warnings are not gcc's: they are shown, and do not fail the build.
+CC := clang
+WARN := $(filter-out -Werror,$(WARN))
+FLAVOUR_CFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LDLIBS_MALLOC :=
 endif
 
@@ -184,11 +192,65 @@ $(BUILD)/tests/stress/stress: $(call objects,$(wildcard tests/stress/*.c)) $(for
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
 
+# --- fuzzing: docs/fuzzing.md --------------------------------------------------------------------
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_LIB     := $(BUILD)/lib/libfuzz.a
+FUZZ_REPLAYS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/replay_%)
+FUZZ_SECONDS ?= 20
+
+# What the targets take from tests/ speaks Criterion's words: here they abort.
+$(BUILD)/obj/tests/fuzz/%.o: CPPFLAGS := -isystem tests/fuzz/stub $(CPPFLAGS)
+
+$(FUZZ_LIB): $(call objects,tests/fuzz/fuzz.c $(wildcard tests/fuzz/lib_*.c))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
+
+# Under libFuzzer; only with FLAVOUR=fuzz.
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIB) $(LIBS) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) -fsanitize=fuzzer $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+# Over files; with any flavour.
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(FUZZ_LIB) $(LIBS) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/obj/tests/fuzz/seeds.o $(FUZZ_LIB) $(LIBS) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+fuzz: ## libFuzzer over what comes from outside: FUZZ_SECONDS=20 for all targets, CORPUS=dir to keep
+	@$(call prepared,build fuzz,FLAVOUR=fuzz BUILD=build/fuzz $(FUZZ_TARGETS:%=build/fuzz/fuzz/%))
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) '$(CORPUS)' $(FUZZ_TARGETS)
+
+fuzz-replay: ## the fuzz targets over their seeds and regressions, without libFuzzer
+	@$(call prepared,build,$(FUZZ_REPLAYS))
+	@tests/fuzz/replay.sh $(BUILD) $(FUZZ_TARGETS)
+
+fuzz-seeds: ## write tests/fuzz/corpus anew
+	@$(call prepared,build,$(BUILD)/tests/fuzz/seeds)
+	@$(BUILD)/tests/fuzz/seeds tests/fuzz/corpus
+
 # --- figures -------------------------------------------------------------------------------------
 
 bench-peers: ## Tidegate and Redis side by side in one run (installs redis-server)
 	@scripts/deps.sh build peers && $(MAKE) --no-print-directory -j$(shell nproc) all
 	@bench/peers.sh $(BUILD)
+
+bench-against: ## this tree and an earlier commit side by side: make bench-against REVISION=...
+	@$(if $(REVISION),,echo "make bench-against REVISION=<commit>" >&2; exit 2;) \
+		scripts/deps.sh build && $(MAKE) --no-print-directory -j$(shell nproc) all
+	@bench/against.sh $(BUILD) $(REVISION)
+
+bench-expiry: ## a million reservations that expire within a second, and what orders notice of it
+	@scripts/deps.sh build && $(MAKE) --no-print-directory -j$(shell nproc) all
+	@bench/expiry.sh $(BUILD)
 
 # --- the rest ------------------------------------------------------------------------------------
 

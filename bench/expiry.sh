@@ -52,9 +52,9 @@ reserved() {
 slice() {
     "$build/tidegate-load" --server "$server" --sale 2 --scenario durable --connections 64 \
         --pipeline 64 --rate "$rate" --duration 2s --quiet --json "$dir/slice.json"
-    python=$(sed -n 's/.*"p50": *\([0-9.]*\).*/\1/p; s/.*"p99": *\([0-9.]*\).*/\1/p; s/.*"p999": *\([0-9.]*\).*/\1/p; s/.*"max": *\([0-9.]*\).*/\1/p' "$dir/slice.json" | head -n 4 | tr '\n' ' ')
+    latency=$(sed -n 's/.*"\(p50\|p99\|p999\|max\)": *\([0-9.]*\).*/\2/p' "$dir/slice.json" | head -n 4)
     # shellcheck disable=SC2086
-    printf '%-8s %12s %10s %10s %10s %10s\n' "$1" "$(reserved)" $python
+    printf '%-8s %12s %10.0f %10.0f %10.0f %10.0f\n' "$1" "$(reserved)" $latency
 }
 
 begun=$(date +%s%N)

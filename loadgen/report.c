@@ -199,6 +199,7 @@ static void text_broken(const struct lg_result *r, FILE *out)
         {r->total.wrong_answers, r->is_tale ? "wrong answers" : "wrong accepted answers"},
         {r->unknown_outcomes,
          r->is_tale ? "requests without an answer" : "orders without an answer"},
+        {r->world.over_share, "channels above their share of an item"},
         {r->world.money_broken, "orders whose money does not add up"},
         {r->world.order_broken, "orders that contradict themselves or their deadline"},
         {r->world.team_broken, "teams, or members of them, in a state that cannot be"},
@@ -346,6 +347,7 @@ static void json_tale_audit(json_t *object, const struct lg_world_findings *worl
     set(object, "teams_by_state", json_team_states(world));
     set_count(object, "teams_read", world->teams);
     set_count(object, "samples", world->samples);
+    set_count(object, "over_share_channels", world->over_share);
     set_count(object, "money_broken", world->money_broken);
     set_count(object, "orders_broken", world->order_broken);
     set_count(object, "teams_broken", world->team_broken);

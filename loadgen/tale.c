@@ -134,7 +134,7 @@ static void show_progress(struct tale *tale, int64_t now_ns)
     if (!tale->options->progress || now_ns - tale->line_ns < TG_NS_PER_S)
         return;
     double seconds = (double)(now_ns - tale->line_ns) / 1e9;
-    fprintf(stderr, "%6.1f s  %10.0f answers/s  %8.0f stories/s  going %u", /* ended */
+    fprintf(stderr, "%6.1f s  %10.0f answers/s  %8.0f stories/s  going %u",
             (double)(now_ns - tale->start_ns) / 1e9,
             (double)(answers - tale->line_answers) / seconds,
             (double)(told->ended - tale->line_ended) / seconds, tale->teller.slots_used);
@@ -190,7 +190,6 @@ static void gather(struct tale *tale)
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     r->cpu_ns = cpu.tv_sec * TG_NS_PER_S + cpu.tv_nsec;
     r->ran = true;
-    r->is_tale = true;
     r->interrupted = lg_run_interrupted();
     r->elapsed_s = (double)(tale->stop_ns - tale->start_ns) / 1e9;
     r->run_s = (double)(tale->end_ns - tale->start_ns) / 1e9;
@@ -225,6 +224,7 @@ static void judge_findings(struct tale *tale)
     f->oversold = w->oversold;
     f->books_broken = w->books_broken;
     f->books_differ = w->books_differ;
+    f->over_limit_users = w->over_limit;
     tale->result->world = *w;
     tale->result->feed = *feed;
     const char *examples[] = {w->example, feed->example};
@@ -248,6 +248,7 @@ static void audit(struct tale *tale)
 enum lg_status lg_tale_run(const struct lg_options *options, struct lg_result *result)
 {
     result->options = options;
+    result->is_tale = true;
     lg_run_catch_interrupts();
     struct tale *tale = calloc(1, sizeof(*tale));
     if (!tale) {

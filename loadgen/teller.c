@@ -110,7 +110,7 @@ static void reconnect(struct lg_teller *teller, struct lg_link *link, int64_t no
     link->retry_at_ns = tg_clock_mono_ns() + RECONNECT_WAIT_NS;
     if (now_ns - link->down_since_ns > teller->options->reconnect_ns)
         tg_fault_set(&teller->fault, TG_ERR_TIMEOUT,
-                     "the server was away for more than %.3g s (--reconnect): %.300s",
+                     "a connection was away for more than %.3g s (--reconnect): %.300s",
                      (double)teller->options->reconnect_ns / 1e9, link->fault.text);
 }
 
@@ -259,16 +259,25 @@ static void begin_stories(struct lg_teller *teller, int64_t now_ns)
 
 /* --- turns --- */
 
-/* A server that holds its connections and answers nothing, or BUSY for ever. */
+/* Why there are no answers, as far as the connections know. */
+static const char *silence(const struct lg_teller *teller)
+{
+    for (uint32_t i = 0; i < teller->link_count; i++)
+        if (teller->links[i].down_since_ns != 0)
+            return teller->links[i].fault.text;
+    return "is it stalled, or BUSY for ever?";
+}
+
+/* A server that is away, or that holds its connections and answers nothing, or nothing but BUSY. */
 static void check_patience(struct lg_teller *teller, int64_t now_ns)
 {
     const struct lg_options *o = teller->options;
     if (teller->open_requests > 0 && now_ns - teller->final_ns > o->reconnect_ns &&
         !teller->fault.error)
         tg_fault_set(&teller->fault, TG_ERR_TIMEOUT,
-                     "%s gave no final answer for %.3g s (--reconnect), %u requests wait: is it "
-                     "stalled, or BUSY for ever?",
-                     o->server, (double)o->reconnect_ns / 1e9, teller->open_requests);
+                     "%s gave no final answer for %.3g s (--reconnect), %u requests wait: %.300s",
+                     o->server, (double)o->reconnect_ns / 1e9, teller->open_requests,
+                     silence(teller));
 }
 
 void lg_teller_turn(struct lg_teller *teller, int64_t now_ns, bool stopping)

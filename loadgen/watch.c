@@ -242,7 +242,8 @@ static enum tg_error read_items(struct lg_watch *watch, struct lg_world *world,
         const Tidegate__V1__GetSaleResponse *page = response->get_sale;
         int verdict = (int)page->verdict;
         size_t count = page->n_items;
-        world->now_ms = world->now_ms ? world->now_ms : page->server_time_ms;
+        if (verdict == TG_OK && page->sale && world->now_ms == 0)
+            lg_world_rules(world, page->sale, page->server_time_ms);
         for (size_t i = 0; verdict == TG_OK && i < count; i++)
             judge(world, page->items[i]);
         tgc_response_free(response);
@@ -310,7 +311,7 @@ static enum tg_error read_team(struct lg_watch *watch, struct lg_world *world, u
 static enum tg_error read_world(struct lg_watch *watch, bool timers_may_lag, struct tg_fault *fault)
 {
     struct lg_world world;
-    lg_world_begin(&world, watch->ledger, &watch->world, 0, timers_may_lag);
+    lg_world_begin(&world, watch->ledger, &watch->world, timers_may_lag);
     enum tg_error error = read_items(watch, &world, lg_world_name, fault);
     if (!error)
         error = read_orders(watch, &world, fault);

@@ -12,10 +12,10 @@
     lg_complain((findings)->example, sizeof((findings)->example), &(findings)->what, __VA_ARGS__)
 
 void lg_world_begin(struct lg_world *world, struct lg_ledger *ledger,
-                    struct lg_world_findings *findings, int64_t now_ms, bool timers_may_lag)
+                    struct lg_world_findings *findings, bool timers_may_lag)
 {
-    *world = (struct lg_world){
-        .ledger = ledger, .findings = findings, .now_ms = now_ms, .timers_may_lag = timers_may_lag};
+    *world =
+        (struct lg_world){.ledger = ledger, .findings = findings, .timers_may_lag = timers_may_lag};
     lg_ledger_unsee(ledger);
 }
 
@@ -23,8 +23,10 @@ void lg_world_fini(struct lg_world *world)
 {
     free(world->items);
     free(world->teams);
+    free(world->holdings);
     world->items = NULL;
     world->teams = NULL;
+    world->holdings = NULL;
 }
 
 /* Makes room for one more in a list; false without memory. */
@@ -61,6 +63,16 @@ void lg_world_look(struct lg_world_findings *findings, const Tidegate__V1__ItemS
                  status->item->sku, held, books);
 }
 
+void lg_world_rules(struct lg_world *world, const Tidegate__V1__Sale *sale, int64_t now_ms)
+{
+    world->now_ms = now_ms;
+    world->payment_window_ms = 1000ll * sale->payment_window_s;
+    for (size_t i = 0; i < sale->n_channel_shares && i < TG_CHANNEL_SHARES_MAX; i++) {
+        world->share_channel[world->share_count] = sale->channel_shares[i]->channel;
+        world->share_percent[world->share_count++] = sale->channel_shares[i]->percent;
+    }
+}
+
 void lg_world_name(struct lg_world *world, const Tidegate__V1__ItemStatus *status)
 {
     const Tidegate__V1__SaleItem *from = status->item;
@@ -68,9 +80,9 @@ void lg_world_name(struct lg_world *world, const Tidegate__V1__ItemStatus *statu
     if (!more_room(world, (void **)&world->items, world->item_count, &room, sizeof(*world->items)))
         return;
     world->item_room = (uint32_t)room;
-    struct lg_world_item *item = &world->items[world->item_count];
-    *item =
-        (struct lg_world_item){.place = world->item_count++, .price_minor = from->sale_price_minor};
+    struct lg_world_item *item = &world->items[world->item_count++];
+    *item = (struct lg_world_item){.per_user_limit = from->per_user_limit,
+                                   .price_minor = from->sale_price_minor};
     snprintf(item->sku, sizeof(item->sku), "%s", from->sku);
     for (size_t i = 0; i < from->n_ladder && i < TG_LADDER_STEPS_MAX; i++) {
         item->step_size[item->step_count] = from->ladder[i]->size;
@@ -98,10 +110,26 @@ static struct lg_world_item *item_named(struct lg_world *world, const char *sku)
                : bsearch(sku, world->items, world->item_count, sizeof(*world->items), sku_of);
 }
 
+/* No channel stands for more than its part. */
+static void check_shares(struct lg_world *world, const struct lg_world_item *item,
+                         const Tidegate__V1__ItemStatus *status)
+{
+    int64_t books = (int64_t)status->item->stock_units + status->restocked_units;
+    for (uint32_t i = 0; i < world->share_count; i++)
+        if ((int64_t)item->channel_units[i] * 100 > books * world->share_percent[i])
+            complain(world->findings, over_share,
+                     "channel %u stands for %" PRIu64 " of %" PRId64 " units of item %s, %u percent"
+                     " are its share",
+                     world->share_channel[i], item->channel_units[i], books, item->sku,
+                     world->share_percent[i]);
+}
+
 void lg_world_item(struct lg_world *world, const Tidegate__V1__ItemStatus *status)
 {
     const struct lg_world_item *item = item_named(world, status->item->sku);
     lg_world_look(world->findings, status);
+    if (item)
+        check_shares(world, item, status);
     if (!item)
         complain(world->findings, books_differ, "item %s was not there before", status->item->sku);
     else if (item->reserved_units != status->reserved_units ||
@@ -146,24 +174,41 @@ static enum units units_of(const Tidegate__V1__Order *order)
     return UNITS_FREE; /* it ended unpaid */
 }
 
-static void hold(struct lg_world *world, const char *sku, uint32_t quantity, enum units units)
+/* What stands counts for the limit of the user and the share of the channel. */
+static void stand(struct lg_world *world, const Tidegate__V1__Order *order,
+                  struct lg_world_item *item, uint32_t quantity)
+{
+    for (uint32_t i = 0; i < world->share_count; i++)
+        if (world->share_channel[i] == order->channel)
+            item->channel_units[i] += quantity;
+    if (item->per_user_limit != 0 &&
+        more_room(world, (void **)&world->holdings, world->holding_count, &world->holding_room,
+                  sizeof(*world->holdings)))
+        world->holdings[world->holding_count++] = (struct lg_world_holding){
+            .user_id = order->user_id, .item = (uint32_t)(item - world->items), .units = quantity};
+}
+
+static void hold(struct lg_world *world, const Tidegate__V1__Order *order, const char *sku,
+                 uint32_t quantity)
 {
     struct lg_world_item *item = item_named(world, sku);
+    enum units units = units_of(order);
     if (!item) {
         complain(world->findings, books_differ, "an order names the SKU %s", sku);
         return;
     }
     item->reserved_units += units == UNITS_RESERVED ? quantity : 0;
     item->sold_units += units == UNITS_SOLD ? quantity : 0;
+    if ((int)order->state <= TG_ORDER_COMPLETED)
+        stand(world, order, item, quantity);
 }
 
 static void hold_units(struct lg_world *world, const Tidegate__V1__Order *order)
 {
-    enum units units = units_of(order);
     if (order->n_lines == 0)
-        hold(world, order->sku, order->quantity, units);
+        hold(world, order, order->sku, order->quantity);
     for (size_t i = 0; i < order->n_lines; i++)
-        hold(world, order->lines[i]->sku, order->lines[i]->quantity, units);
+        hold(world, order, order->lines[i]->sku, order->lines[i]->quantity);
 }
 
 /* --- the money of an order --- */
@@ -281,6 +326,24 @@ static bool turned_away_in_time(const Tidegate__V1__Order *order)
            sums_of(order).applied == 0;
 }
 
+/* When an order without a team expired, though it may have been paid since: such an order ends in
+ * no other way but by being cancelled. 0: it did not. */
+static int64_t expired_at_ms(const Tidegate__V1__Order *order)
+{
+    return order->team_id == 0 && (int)order->cancelled_by == 0 ? order->ended_at_ms : 0;
+}
+
+/* A payment is late when the order had expired, and only then. */
+static bool lateness_is_right(const Tidegate__V1__Order *order)
+{
+    bool expired = expired_at_ms(order) != 0;
+    for (size_t i = 0; order->team_id == 0 && i < order->n_payments; i++)
+        if (is_applied((int)order->payments[i]->status) &&
+            ((int)order->payments[i]->status == TG_PAYMENT_LATE) != expired)
+            return false;
+    return true;
+}
+
 static const char *contradiction(const struct lg_world *world, const Tidegate__V1__Order *order)
 {
     int state = (int)order->state;
@@ -290,6 +353,11 @@ static const char *contradiction(const struct lg_world *world, const Tidegate__V
         return "has steps that go back, or are not those of its state";
     if (expired_unpaid(order) && order->ended_at_ms < order->payment_deadline_ms)
         return "expired before its deadline";
+    if (expired_at_ms(order) != 0 &&
+        expired_at_ms(order) < order->accepted_at_ms + world->payment_window_ms)
+        return "expired before its payment window was over";
+    if (!lateness_is_right(order))
+        return "has a payment that is late without reason, or not late though it was";
     if (state == TG_ORDER_RESERVED && order->payment_deadline_ms == 0)
         return "may be paid for ever";
     if (state == TG_ORDER_RESERVED && !world->timers_may_lag &&
@@ -365,8 +433,9 @@ static bool refund_stands(const struct lg_order_entry *entry, const Tidegate__V1
 static bool steps_stand(const struct lg_order_entry *entry, const Tidegate__V1__Order *order)
 {
     uint32_t deeds = entry->deeds;
-    if (deeds & LG_DEED_EXTENDED && order->paid_at_ms == 0 && (int)order->cancelled_by == 0 &&
-        order->payment_deadline_ms < entry->deadline_ms)
+    if (deeds & LG_DEED_EXTENDED &&
+        ((order->payment_deadline_ms != 0 && order->payment_deadline_ms < entry->deadline_ms) ||
+         (expired_at_ms(order) != 0 && expired_at_ms(order) < entry->deadline_ms)))
         return false;
     return !(deeds & LG_DEED_CANCELLED && (int)order->cancelled_by != TG_CANCELLED_BY_BUYER) &&
            !(deeds & LG_DEED_SHIPPED && order->shipped_at_ms == 0) &&
@@ -641,9 +710,38 @@ static bool lacks_seat(const struct lg_order_entry *entry)
            (entry->state == TG_ORDER_RESERVED || keeps_money(entry->state));
 }
 
+static int by_user_and_item(const void *a, const void *b)
+{
+    const struct lg_world_holding *one = a, *other = b;
+    if (one->user_id != other->user_id)
+        return one->user_id < other->user_id ? -1 : 1;
+    return one->item < other->item ? -1 : one->item > other->item;
+}
+
+/* Only a sale with limits has holdings. */
+static void check_limits(struct lg_world *world)
+{
+    struct lg_world_holding *holdings = world->holdings;
+    if (world->holding_count > 0)
+        qsort(holdings, world->holding_count, sizeof(*holdings), by_user_and_item);
+    for (uint64_t i = 0, next; i < world->holding_count; i = next) {
+        uint64_t units = 0;
+        for (next = i;
+             next < world->holding_count && by_user_and_item(&holdings[i], &holdings[next]) == 0;
+             next++)
+            units += holdings[next].units;
+        const struct lg_world_item *item = &world->items[holdings[i].item];
+        if (units > item->per_user_limit)
+            complain(world->findings, over_limit,
+                     "user %" PRIu64 " holds %" PRIu64 " units of item %s, %u are the limit",
+                     holdings[i].user_id, units, item->sku, item->per_user_limit);
+    }
+}
+
 void lg_world_finish(struct lg_world *world)
 {
     struct lg_world_findings *findings = world->findings;
+    check_limits(world);
     for (uint64_t i = 0; i <= world->ledger->mask; i++) {
         const struct lg_order_entry *entry = &world->ledger->slots[i];
         if (entry->order_id == 0)
@@ -665,7 +763,8 @@ void lg_world_sale_lost(struct lg_world_findings *findings)
 bool lg_world_ok(const struct lg_world_findings *f)
 {
     return f->lost + f->unknown + f->disordered + f->oversold + f->books_broken + f->books_differ +
-                   f->money_broken + f->order_broken + f->team_broken + f->history_broken ==
+                   f->over_limit + f->over_share + f->money_broken + f->order_broken +
+                   f->team_broken + f->history_broken ==
                0 &&
            f->money_in == f->money_kept + f->money_due + f->money_refunded;
 }

@@ -8,7 +8,7 @@ static struct tg_fault fault;
 
 static enum lg_parsed parse(int argc, const char *const *argv)
 {
-    char *copy[16] = {0};
+    char *copy[24] = {0};
     for (int i = 0; i < argc; i++)
         copy[i] = (char *)(uintptr_t)argv[i];
     return lg_options_parse(&options, argc, copy, &fault);
@@ -107,4 +107,24 @@ Test(options, what_makes_no_sense_is_refused_and_named)
     cr_assert_eq(PARSE("--threads", "2", "--connections", "1"), LG_PARSED_USAGE);
     cr_assert_eq(PARSE("--connections", "10000", "--pipeline", "65536"), LG_PARSED_USAGE);
     cr_assert_eq(PARSE("--audit", "a", "--audit-log", "b"), LG_PARSED_USAGE);
+}
+
+Test(options, tales_refuse_what_they_do_not_know)
+{
+    static const char *const bad[][2] = {
+        {"--sale", "5"},         {"--batch", "2"},       {"--warmup", "1s"},
+        {"--audit-log", "a"},    {"--threads", "2"},     {"--sku-dist", "zipf"},
+        {"--quantity", "2"},     {"--retry-share", "1"}, {"--greedy-share", "0.5"},
+        {"--pipeline", "32769"}, {"--pipeline", "5000"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert_eq(PARSE("--scenario", "cart", bad[i][0], bad[i][1]), LG_PARSED_USAGE, "%s %s",
+                     bad[i][0], bad[i][1]);
+        cr_assert_not_null(strstr(fault.text, bad[i][0]), "%s", fault.text);
+    }
+    cr_assert_eq(PARSE("--scenario", "cart", "--rate", "50", "--stock", "7", "--limit", "3",
+                       "--pipeline", "4096", "--progress"),
+                 LG_PARSED_RUN);
+    cr_assert_eq(options.skus, 50);
+    cr_assert_eq(PARSE("--pipeline", "5000"), LG_PARSED_RUN, "the others have no such bound");
 }
