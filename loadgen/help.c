@@ -97,6 +97,8 @@ const char lg_help[] =
     "                         story keeps its place from its first request to its\n"
     "                         end, also while it waits 2.6 s for an order to expire:\n"
     "                         for N stories a second take 3 x N places or more.\n"
+    "                         Without --rate the places soon fill up with stories\n"
+    "                         that wait, so that throughput comes in waves.\n"
     "  --rate N               N stories (not orders) a second begin at fixed times,\n"
     "                         or later when no place is free: slip and backlog say\n"
     "                         how late, and how many never did. Latency counts from\n"
