@@ -10,7 +10,7 @@ GEN      := build/gen
 VERSION  := $(shell cat VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps all demo check unit integration kills asan ubsan tsan fuzz fuzz-replay \
+.PHONY: help deps all demo check unit integration kills crash asan ubsan tsan fuzz fuzz-replay \
         fuzz-seeds bench-peers bench-against \
         bench-expiry lint format install clean
 
@@ -118,7 +118,7 @@ tests_of  = $(patsubst tests/$(1)/%.c,$(BUILD)/tests/$(1)/%,$(wildcard tests/$(1
 UNIT_TESTS        := $(call tests_of,unit)
 INTEGRATION_TESTS := $(call tests_of,integration)
 TESTLIB           := $(BUILD)/lib/libtests.a
-FAULT             := $(BUILD)/tests/fault.so
+FAULT_SO          := $(BUILD)/tests/fault.so
 
 # An archive, so that a test links only the helpers that it uses.
 $(TESTLIB): $(call objects,$(filter-out tests/lib/fault.c,$(wildcard tests/lib/*.c)))
@@ -133,7 +133,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(LIBS) $(PB)
 	$(Q)$(link) $(LDLIBS_TEST)
 
 # Preloaded into a daemon to make its system calls fail on demand.
-$(FAULT): tests/lib/fault.c
+$(FAULT_SO): tests/lib/fault.c
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
@@ -148,19 +148,20 @@ demo: ## play a seckill of 10,000 units with a crash in the middle, and prove it
 	@$(call prepared,build,all)
 	@scripts/demo.sh $(BUILD)
 
-check: ## build, then run the unit and the integration tests
-	@$(call prepared,build test,tests)
+check: ## build, then run the unit and the integration tests, and the fuzz targets over their files
+	@$(call prepared,build test,tests $(FUZZ_REPLAYS))
+	@tests/fuzz/replay.sh $(BUILD) $(FUZZ_TARGETS)
 	@scripts/run_tests.sh 300 $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 .PHONY: tests
-tests: $(BINARIES) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(FAULT)
+tests: $(BINARIES) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(FAULT_SO)
 
 unit: ## the unit tests alone
 	@$(call prepared,build test,$(UNIT_TESTS))
 	@scripts/run_tests.sh 120 $(UNIT_TESTS)
 
 integration: ## the integration tests alone: real sockets, a real LMDB
-	@$(call prepared,build test,$(BINARIES) $(INTEGRATION_TESTS) $(FAULT))
+	@$(call prepared,build test,$(BINARIES) $(INTEGRATION_TESTS) $(FAULT_SO))
 	@scripts/run_tests.sh 300 $(INTEGRATION_TESTS)
 
 kills: ## 150 SIGKILLs: in a sale of 200,000 buyers, and while orders live; then the audits
@@ -191,6 +192,25 @@ $(BUILD)/tests/stress/stress: $(call objects,$(wildcard tests/stress/*.c)) $(for
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+# The recorder is preloaded into a daemon; the driver looks at what is left after a power cut.
+CRASH      := $(BUILD)/tests/crash/crash
+RECORD     := $(BUILD)/tests/record.so
+CRASH_ARGS  = $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
+
+crash: ## power cuts at every moment of a recorded load, and the recovery of each: IMAGES=, SEED=
+	@$(call prepared,build test,$(BUILD)/tidegated $(CRASH) $(RECORD))
+	@$(CRASH) $(CRASH_ARGS)
+
+$(CRASH): $(call objects,$(filter-out tests/crash/record.c,$(wildcard tests/crash/*.c))) $(foreach r,client storage proto base,$(call library,$(r))) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
+
+$(RECORD): tests/crash/record.c tests/crash/log.h
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -ldl
 
 # --- fuzzing: docs/fuzzing.md --------------------------------------------------------------------
 
@@ -236,6 +256,22 @@ fuzz-replay: ## the fuzz targets over their seeds and regressions, without libFu
 fuzz-seeds: ## write tests/fuzz/corpus anew
 	@$(call prepared,build,$(BUILD)/tests/fuzz/seeds)
 	@$(BUILD)/tests/fuzz/seeds tests/fuzz/corpus
+
+SIM     := $(BUILD)/tests/sim/sim
+PLANTED := build/planted/tests/sim/sim
+
+.PHONY: sim
+sim: ## years of faults against a model (SEED=, SECONDS=, OPS=), then planted faults (FAULT=)
+	@$(call prepared,build,$(SIM))
+	@$(SIM) $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) --seconds $(or $(SECONDS),20)
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build/planted \
+		CFLAGS=-DTG_PLANTED_FAULT $(PLANTED)
+	@$(PLANTED) --fault $(or $(FAULT),all) $(if $(SEED),--seed $(SEED))
+
+$(BUILD)/tests/sim/sim: $(call objects,$(wildcard tests/sim/*.c)) $(foreach r,storage engine proto base,$(call library,$(r))) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
 
 # --- figures -------------------------------------------------------------------------------------
 

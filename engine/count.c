@@ -1,5 +1,7 @@
 #include "engine/count.h"
 
+#include "base/planted.h"
+
 /* The channel's part of the item's units, in percent; 0: it has no share, and no bound. */
 static uint32_t share_percent(const struct eng_item *item, uint16_t channel)
 {
@@ -34,6 +36,8 @@ enum tg_verdict eng_count_check(const struct eng_shard *shard, const struct eng_
     const struct eng_holdings *holdings = &shard->holdings;
     if (item->per_user_limit != 0) {
         uint64_t units = eng_holdings_units(holdings, buyer.user_id, item->item);
+        if (TG_PLANTED(LIMIT_WITHOUT_IN_FLIGHT) && item->orders_in_flight != 0)
+            units = 0;
         if (units + quantity > item->per_user_limit)
             return TG_LIMIT_REACHED;
     }

@@ -1,6 +1,7 @@
 /* The payments and refunds of one order. Always received == kept + due + refunded; what waits for
  * approval is part of what is kept. */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "engine/work.h"
 
 #include <string.h>
@@ -168,7 +169,7 @@ static enum tg_verdict request_refusal(const struct tg_life *life, int64_t amoun
     int64_t left = eng_money_left(life);
     if (!can_be_refunded(life->state))
         return eng_state_verdict(life->state);
-    if (amount_minor > left || left == 0)
+    if ((amount_minor > left && !TG_PLANTED(REFUND_UNCHECKED)) || left == 0)
         return TG_REFUND_EXCEEDS_PAID;
     if (restock && amount_minor != left) {
         result->field = TG_FIELD_REFUND_RESTOCK;

@@ -1,5 +1,6 @@
 /* RecordPayment: what becomes of money that somebody says was paid for an order. */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "engine/work.h"
 
 #include <string.h>
@@ -138,6 +139,8 @@ static enum eng_step pay_late(struct eng_work *work, const struct tg_payment *pa
             return step;
     }
     enum tg_verdict verdict = admitted ? take_units(work, acquired) : TG_SOLD_OUT;
+    if (TG_PLANTED(LATE_WITHOUT_UNITS) && verdict == TG_SOLD_OUT && admitted)
+        verdict = TG_OK;
     if (verdict == TG_UNSPECIFIED)
         return ask_others(work, take);
     if (verdict == TG_OK)
@@ -157,7 +160,7 @@ enum eng_step eng_payment_decide(struct eng_work *work, const struct tg_payment 
     const struct tg_life *life = &work->change->life;
     const struct tg_payment *known = eng_payment_find(life, payment);
     const char *currency = eng_row_item(work->shard, &work->change->row)->sale->currency;
-    if (known)
+    if (known && !TG_PLANTED(PAYMENT_TWICE))
         return answer_known(life, known, payment, result);
     if (life->payment_count == TG_ORDER_PAYMENTS_MAX) {
         result->verdict = TG_ORDER_FULL;

@@ -1,5 +1,6 @@
 /* What follows when a record is durable or refused, and what a timer sets going. */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "engine/work.h"
 
 /* How soon a timer comes again: whose order was locked; after a refusal by the storage. */
@@ -41,6 +42,8 @@ static void settle_change(struct eng_shard *shard, const struct tg_record *recor
 {
     struct tg_change *change = record->change;
     settle_units(shard, change, durable, spread);
+    if (TG_PLANTED(STOCK_RETURNED_TWICE) && change->life.state == TG_ORDER_CANCELLED)
+        settle_units(shard, change, durable, spread);
     if (change->slot != ENG_SLOT_NONE)
         eng_request_settle(shard, change->slot, durable ? record->order_id : 0);
     settle_change_timer(shard, change, record->at_ms, durable);
@@ -170,7 +173,7 @@ static enum eng_step expire(struct eng_work *work, const struct eng_timer *timer
     int64_t deadline_ms = change->life.payment_deadline_ms;
     if (change->life.state != TG_ORDER_RESERVED || deadline_ms == 0)
         return ENG_FINAL;
-    if (deadline_ms > work->now_ms) {
+    if (deadline_ms > work->now_ms && !TG_PLANTED(EXTENSION_IGNORED)) {
         if (timer->due_ms >= deadline_ms)
             set_again(work->shard, timer->id, deadline_ms);
         return ENG_FINAL;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "engine/change.h"
 #include "engine/count.h"
 
@@ -257,7 +258,11 @@ void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struc
     struct eng_request_key key =
         eng_request_key(order->request_id, shard->engine->config.hash_seed);
 
-    if (eng_requests_find(&shard->requests, &key) != ENG_SLOT_NONE) {
+    uint32_t known = eng_requests_find(&shard->requests, &key);
+    if (TG_PLANTED(REQUEST_ID_LATE) && known != ENG_SLOT_NONE &&
+        shard->requests.orders[known].order_id == 0)
+        known = ENG_SLOT_NONE;
+    if (known != ENG_SLOT_NONE) {
         struct eng_body body = eng_body_of(shard, item, order);
         eng_request_known(shard, &key, &body, decision);
         return;
@@ -295,8 +300,9 @@ void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *re
     struct eng_item *item = &shard->engine->catalog.items[record->item];
     struct eng_buyer buyer = {.user_id = record->order.user_id, .channel = record->order.channel};
     uint32_t quantity = record->order.quantity;
-    eng_item_transfer(item, (uint8_t)tg_policy_units(item->stock_policy), TG_UNITS_NONE, quantity,
-                      0);
+    if (!TG_PLANTED(UNITS_LOST_ON_REFUSAL))
+        eng_item_transfer(item, (uint8_t)tg_policy_units(item->stock_policy), TG_UNITS_NONE,
+                          quantity, 0);
     item->orders_in_flight--;
     if (item->is_counted)
         eng_count_subtract(shard, item, buyer, quantity);
@@ -352,7 +358,7 @@ static enum tg_error restore_timer(struct eng_shard *shard, const struct eng_ite
     int64_t deadline_ms = eng_item_payment_deadline_ms(item, row->accepted_at_ms);
     if (life)
         deadline_ms = life->state == TG_ORDER_RESERVED ? life->payment_deadline_ms : 0;
-    if (deadline_ms == 0)
+    if (deadline_ms == 0 || TG_PLANTED(TIMER_NOT_RESTORED))
         return TG_ERR_OK;
     if (!eng_timers_promise(shard, 1))
         return tg_fault_set(fault, TG_ERR_FULL,
@@ -397,7 +403,7 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
     struct eng_shard *shard = &engine->shards[item->shard];
     enum tg_error error = TG_ERR_OK;
     bool stands = !life || eng_state_stands(life->state);
-    if (stands && !eng_item_counts_are_gone(item, now_ms))
+    if (stands && !eng_item_counts_are_gone(item, now_ms) && !TG_PLANTED(COUNT_NOT_RESTORED))
         error = restore_counts(engine, row, fault);
     if (error == TG_ERR_OK)
         error = restore_timer(shard, item, row, life, fault);

@@ -1,6 +1,7 @@
 #include "engine/cart.h"
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "engine/count.h"
 
 /* --- what a take does: the table of engine/cart.h --- */
@@ -158,6 +159,8 @@ static void settle(struct eng_shard *shard, const struct eng_take *take, bool he
 
 void eng_take_release(struct eng_shard *shard, const struct eng_take *take)
 {
+    if (TG_PLANTED(CART_LINE_FORGOTTEN) && own_item(shard, &take->lines[take->line_count - 1]))
+        return;
     settle(shard, take, true, false);
 }
 

@@ -8,6 +8,7 @@
  * team that is not PENDING or OPEN never changes again.
  */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "engine/work.h"
 
 #include <string.h>
@@ -174,7 +175,8 @@ static const struct tg_seat *next_captain(const struct tg_team *team)
     const struct tg_seat *first = NULL;
     for (uint32_t i = 0; i < team->seat_count; i++) {
         const struct tg_seat *seat = &team->seats[i];
-        if (seat->paid_at_ms != 0 && (!first || seat->paid_at_ms < first->paid_at_ms))
+        if ((seat->paid_at_ms != 0 || TG_PLANTED(CAPTAIN_UNPAID)) &&
+            (!first || seat->paid_at_ms < first->paid_at_ms))
             first = seat;
     }
     return first;
@@ -213,7 +215,8 @@ enum eng_step eng_team_readmit(struct eng_work *work, bool *admitted)
     if (step != ENG_RECORDED)
         return step;
     struct tg_team *team = work->team;
-    *admitted = team->state == TG_TEAM_OPEN && team->seat_count < team->size &&
+    *admitted = team->state == TG_TEAM_OPEN &&
+                (team->seat_count < team->size || TG_PLANTED(TEAM_OVERFULL)) &&
                 !has_user(team, row->user_id) &&
                 (!rules_of(work)->new_buyers_only ||
                  is_new_buyer(work->shard, eng_row_item(work->shard, row), row->user_id));
@@ -353,7 +356,7 @@ static enum tg_verdict check_team(const struct eng_work *work, const struct eng_
     case TG_TEAM_OPEN:
         break;
     }
-    if (work->now_ms >= team->deadline_ms)
+    if (work->now_ms >= team->deadline_ms && !TG_PLANTED(SEAT_AFTER_DEADLINE))
         return TG_TEAM_ENDED;
     if (has_user(team, user_id))
         return TG_ALREADY_IN_TEAM;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for what is asked for: build, test, lint or peers.
+# Installs the Debian packages that are missing for what is asked for: build, test, lint, fuzz or
+# peers.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -7,6 +8,7 @@ build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-
        protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev'
 test='libcriterion-dev'
 lint='clang-format clang-tidy cppcheck'
+fuzz='clang libclang-rt-14-dev'
 peers='redis-server'
 
 wanted=''
@@ -15,8 +17,9 @@ for set in "$@"; do
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
     lint) wanted="$wanted $lint" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
     peers) wanted="$wanted $peers" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, peers)" >&2; exit 2 ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, peers)" >&2; exit 2 ;;
     esac
 done
 

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/planted.h"
 
 #include <errno.h>
 #include <sys/statvfs.h>
@@ -174,7 +175,10 @@ enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
     if (!step.txn)
         return STO_DURABLE;
     cursors_close(&step);
-    rc = mdb_txn_commit(step.txn);
+    if (TG_PLANTED(ANSWER_BEFORE_DURABLE) && env->stats.commits % 32 == 31)
+        mdb_txn_abort(step.txn);
+    else
+        rc = mdb_txn_commit(step.txn);
     step.txn = NULL;
     if (rc)
         return step_fail(&step, batch, rc, fault);

@@ -5,6 +5,7 @@
 #include "storage/step.h"
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "proto/verdict.h"
 #include "storage/rows.h"
 
@@ -35,7 +36,7 @@ void sto_step_shadow_keep(struct sto_env *env)
 
 void sto_step_shadow_restore(struct sto_env *env)
 {
-    for (uint32_t i = 0; i < env->touched_count; i++)
+    for (uint32_t i = 0; i < env->touched_count && !TG_PLANTED(SHADOW_KEPT_ON_REFUSAL); i++)
         env->items[env->touched[i].item] = env->touched[i].before;
     sto_step_shadow_keep(env);
 }
@@ -283,6 +284,8 @@ static int put_life(struct sto_step *step, const struct tg_change *change)
 static int put_change_event(struct sto_step *step, const struct tg_record *record,
                             const struct tg_change_event *what)
 {
+    if (TG_PLANTED(EVENT_LOST) && what->type == TG_EVENT_REFUND_DUE)
+        return 0;
     struct tg_event event = {.order_id = record->change->row.order_id,
                              .team_id = record->change->row.team_id,
                              .at_ms = record->at_ms,

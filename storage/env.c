@@ -18,6 +18,9 @@
 /* Slots beside the daemon's readers: recovery, and tools that look on. */
 #define READERS_BESIDE 16
 
+/* A database file before it has its name. */
+#define NEW_FILE "data.mdb.new"
+
 enum tg_error sto_fault_lmdb(struct tg_fault *fault, int rc, const char *what)
 {
     enum tg_error error = TG_ERR_IO;
@@ -347,11 +350,39 @@ err_after_begin:
     return error;
 }
 
+/* LMDB begins a file with two pages that it does not sync, and refuses for good what a power cut
+ * leaves of them. So a new file is made under another name, and gets its own when it is durable. */
+static enum tg_error file_make(const struct sto_env *env, struct tg_fault *fault)
+{
+    struct stat file;
+    if (fstatat(env->dir_fd, "data.mdb", &file, 0) == 0 && file.st_size > 0)
+        return TG_ERR_OK;
+    char path[256];
+    snprintf(path, sizeof(path), "%.200s/" NEW_FILE, env->options.data_dir);
+    unlinkat(env->dir_fd, NEW_FILE, 0);
+    MDB_env *lmdb;
+    int rc = mdb_env_create(&lmdb);
+    if (rc)
+        return sto_fault_lmdb(fault, rc, "cannot create the LMDB environment");
+    rc = mdb_env_set_mapsize(lmdb, env->options.map_bytes);
+    if (!rc)
+        rc = mdb_env_open(lmdb, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    if (!rc)
+        rc = mdb_env_sync(lmdb, 1);
+    mdb_env_close(lmdb);
+    if (!rc && renameat(env->dir_fd, NEW_FILE, env->dir_fd, "data.mdb"))
+        rc = errno;
+    return rc ? sto_fault_lmdb(fault, rc, "cannot make the database file") : TG_ERR_OK;
+}
+
 /* Readahead stays on (no MDB_NORDAHEAD): what reads cold pages here is recovery and verify, which
  * run through the file once; the hot pages of the commit step are in memory anyway. */
 static enum tg_error lmdb_open(struct sto_env *env, struct tg_fault *fault)
 {
     const char *data_dir = env->options.data_dir;
+    enum tg_error error = file_make(env, fault);
+    if (error)
+        return error;
     int rc = mdb_env_create(&env->lmdb);
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot create the LMDB environment");
@@ -362,7 +393,6 @@ static enum tg_error lmdb_open(struct sto_env *env, struct tg_fault *fault)
         rc = mdb_env_set_maxreaders(env->lmdb, env->options.readers_max + READERS_BESIDE);
     if (!rc)
         rc = mdb_env_open(env->lmdb, data_dir, MDB_NOTLS, 0600);
-    enum tg_error error;
     if (rc) {
         char what[256];
         snprintf(what, sizeof(what), "cannot open the database in %.200s", data_dir);

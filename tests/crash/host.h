@@ -1,0 +1,29 @@
+/* The daemon of this build, as a child that dies with this process. Functions that cannot do what
+ * they say end the program, but for host_try. One daemon at a time; one thread. */
+#ifndef TG_TESTS_CRASH_HOST_H
+#define TG_TESTS_CRASH_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct host {
+    const char *data_dir; /* borrowed */
+    const char *messages; /* borrowed: file that takes its stderr */
+    const char *log;      /* borrowed: log to record into; NULL: no recording */
+    pid_t pid;
+    char address[64];
+};
+
+/* Size of the map, for the daemon and for whoever opens its images. */
+#define HOST_MAP_MIB 64
+
+/* Starts it and waits until it is ready. */
+void host_start(struct host *host);
+/* Ends it by SIGTERM, and it must drain; or by SIGKILL. */
+void host_stop(struct host *host);
+void host_kill(struct host *host);
+/* Starts and ends it; false, with the reason, when it does not start. */
+bool host_try(struct host *host, char *reason, size_t size);
+
+#endif

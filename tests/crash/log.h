@@ -1,0 +1,60 @@
+/* The log of what a daemon did to its data file: written by the preloaded recorder (record.c), read
+ * by who drives the daemon, and taken apart by disk.c.
+ *
+ * One file, mapped by all of them. `used` grows as entries become complete, so whoever reads it
+ * gets a position: all that the daemon had done when it was read lies before it. An answer that a
+ * client holds when it reads position P is therefore one whose syncs must lie before P.
+ *
+ *   +--------------------+------------------+----------------+------------------+---
+ *   | struct crash_log   | struct entry     | bytes, padded  | struct entry     | ...
+ *   | (one page)         |                  | to 8           |                  |
+ *   +--------------------+------------------+----------------+------------------+---
+ *                        ^ position 0                        ^ a position
+ */
+#ifndef TG_TESTS_CRASH_LOG_H
+#define TG_TESTS_CRASH_LOG_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define CRASH_LOG_MAGIC 0x676f6c2d65646974ull
+#define CRASH_LOG_BYTES (2ull << 30) /* sparse */
+#define CRASH_LOG_HEAD  4096
+
+enum crash_kind {
+    CRASH_START = 1, /* a daemon began */
+    CRASH_WRITE,     /* is about to write `bytes` at `offset`; they follow */
+    CRASH_WRITTEN,   /* the write at position `of`, of an O_DSYNC descriptor, has returned */
+    CRASH_SYNC,      /* is about to sync the file */
+    CRASH_SYNCED,    /* the sync at position `of` has returned */
+    CRASH_RENAMED,   /* the file, made under another name, now has its own */
+    CRASH_NAMED,     /* the directory was synced: the file's name is durable */
+};
+
+struct crash_entry {
+    uint32_t kind;    /* enum crash_kind */
+    uint16_t durable; /* of WRITE: its descriptor is O_DSYNC */
+    uint16_t hidden;  /* of WRITE: the file has another name as yet */
+    uint64_t offset;
+    uint64_t bytes;
+    uint64_t of; /* of WRITTEN and SYNCED: the end position of their entry */
+};
+
+struct crash_log {
+    uint64_t magic;
+    _Atomic uint64_t used;   /* release: entries before it are complete; pairs with crash_log_at */
+    _Atomic uint32_t unseen; /* calls that the recorder cannot tell in entries, or that failed */
+    char unseen_call[32];    /* the first of them */
+};
+
+static inline uint64_t crash_log_at(const struct crash_log *log)
+{
+    return atomic_load_explicit(&log->used, memory_order_acquire);
+}
+
+static inline uint64_t crash_log_padded(uint64_t bytes)
+{
+    return (bytes + 7) / 8 * 8;
+}
+
+#endif

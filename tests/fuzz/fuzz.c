@@ -1,0 +1,48 @@
+#include "tests/fuzz/fuzz.h"
+
+#include <ftw.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+_Noreturn void fuzz_fail(const char *file, int line, const char *check, const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "%s:%d: %s ", file, line, check);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    abort();
+}
+
+#define DIRECTORIES_MAX 4
+
+static char directories[DIRECTORIES_MAX][64];
+static unsigned directory_count;
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static void remove_directories(void)
+{
+    for (unsigned i = 0; i < directory_count; i++)
+        nftw(directories[i], remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *fuzz_directory(void)
+{
+    FUZZ_MUST(directory_count < DIRECTORIES_MAX);
+    char *path = directories[directory_count];
+    bool in_memory = access("/dev/shm", W_OK) == 0;
+    snprintf(path, sizeof(directories[0]), "%s/tidegate-fuzz-XXXXXX",
+             in_memory ? "/dev/shm" : "/tmp");
+    FUZZ_MUST(mkdtemp(path) != NULL);
+    if (directory_count++ == 0)
+        atexit(remove_directories);
+    return path;
+}
