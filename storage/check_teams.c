@@ -121,6 +121,7 @@ static void team_judge(struct sto_check *c, const struct tg_team *team)
 {
     unsigned long long team_id = team->team_id;
     MDB_val unread;
+    struct tg_order_row opener;
     if (team->seat_count > team->size)
         sto_check_find(c, &c->report->broken_teams,
                        "table teams, row %llu: %u seats are taken, and it has %u", team_id,
@@ -135,6 +136,11 @@ static void team_judge(struct sto_check *c, const struct tg_team *team)
     if (!sto_check_get(c, c->tables.orders, team->team_id, &unread))
         sto_check_find(c, &c->report->orphan_orders,
                        "table teams, row %llu: the order that opened it does not exist", team_id);
+    else if (!seat_of(team, team->team_id) && sto_check_order(c, team->team_id, &opener) &&
+             opener.item != team->item) /* what has a seat is looked at with it */
+        sto_check_find(c, &c->report->broken_teams,
+                       "table teams, row %llu: it is of item %u, the order that opened it of %u",
+                       team_id, team->item, opener.item);
     for (uint8_t i = 0; i < team->seat_count; i++)
         seat_judge(c, team, i);
 }

@@ -65,9 +65,9 @@ static inline uint64_t fuzz_below(struct fuzz_bytes *bytes, uint64_t bound)
     return bound <= 256 ? fuzz_u8(bytes) % bound : fuzz_u16(bytes) % bound;
 }
 
-/* --- directories in memory where there is one, else in /tmp; gone at the end of the process --- */
-
-/* A new directory, from mkdtemp. Its path stays valid. */
+/* A new directory, in FUZZ_DIRECTORY if that is set, else in memory where there is one. Its path
+ * stays valid; it is gone at the end of the process, but not of one that aborts: so the scripts set
+ * FUZZ_DIRECTORY, and remove that. */
 const char *fuzz_directory(void);
 
 #endif

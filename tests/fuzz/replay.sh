@@ -8,6 +8,10 @@ set -u
 build=$1
 shift
 here=$(dirname "$0")
+FUZZ_DIRECTORY=$(mktemp -d -p /dev/shm tidegate-fuzz-XXXXXX 2>/dev/null || mktemp -d)
+export FUZZ_DIRECTORY
+trap 'rm -rf "$FUZZ_DIRECTORY"' EXIT
+trap 'exit 1' INT TERM
 failed=0
 for target in "$@"; do
     set -- "$here/corpus/$target"

@@ -15,7 +15,8 @@ here=$(dirname "$0")
 kept=$build/fuzz/crashes
 each=$((seconds / $#))
 [ "$each" -gt 0 ] || each=1
-work=$(mktemp -d)
+work=$(mktemp -d -p /dev/shm tidegate-fuzz-XXXXXX 2>/dev/null || mktemp -d)
+export FUZZ_DIRECTORY="$work"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 mkdir -p "$kept"

@@ -1,8 +1,9 @@
 /* What Tidegate promises, told once more: a naive model of sales, orders, teams and money.
  *
- * Written from docs/order-life.md, docs/group-buy.md, docs/protocol.md and docs/outbox.md, and
- * sharing nothing with the engine but the names of the contract (proto/verdict.h): plain arrays,
- * linear scans, no hash, no timer, no row. The simulation asks it before each decision of the
+ * Written from docs/order-life.md, docs/group-buy.md, docs/protocol.md and docs/outbox.md (where
+ * they are silent it follows the engine: docs/simulation.md), and sharing nothing with the engine
+ * but the names of the contract (proto/verdict.h): plain arrays, linear scans, no hash, no timer,
+ * no row. The simulation asks it before each decision of the
  * engine, and the two must agree.
  *
  *   m_place, m_change, m_expire ... -- M_FINAL --> the answer that must be given
