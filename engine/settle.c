@@ -82,7 +82,7 @@ static void settle_changed(struct eng_shard *shard, const struct tg_team *team, 
 static void settle_team(struct eng_shard *shard, const struct tg_record *record, bool durable)
 {
     struct tg_team *team = record->team.team;
-    /* Only its opening leaves a team PENDING. No lock was taken for it: nobody knew its id. */
+    /* Only its opening leaves a team PENDING. No lock was taken for it: it had no id yet. */
     if (team->state == TG_TEAM_PENDING)
         settle_opened(shard, team, durable);
     else
