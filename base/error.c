@@ -16,6 +16,9 @@ const char *tg_error_text(enum tg_error error)
     return "unknown error";
 }
 
+#undef tg_fault_set
+#undef tg_fault_set_errno
+
 enum tg_error tg_fault_set(struct tg_fault *fault, enum tg_error error, const char *format, ...)
 {
     if (!fault)

@@ -204,6 +204,7 @@ struct tg_group {
     uint8_t name_bytes; /* 0: no group */
     char name[TG_GROUP_NAME_BYTES_MAX];
     uint64_t offset; /* events up to here are done */
+    bool from_now;   /* on its way: the writer sets the offset to the newest sequence by then */
     int64_t created_at_ms;
     int64_t acked_at_ms;
 };

@@ -65,8 +65,8 @@
 
 /* --- frames, without their length prefix --- */
 #define TG_FRAME_BYTES_MAX        (64 * 1024)
-#define TG_FRAME_BATCH_BYTES_MAX  (1024 * 1024) /* PlaceOrders, IngestOrders, CreateSale */
-#define TG_FRAME_PREFIX_BYTES_MAX 5             /* a varint of 32 bits */
+#define TG_FRAME_BATCH_BYTES_MAX  (1 << 20) /* PlaceOrders, IngestOrders, CreateSale */
+#define TG_FRAME_PREFIX_BYTES_MAX 5         /* a varint of 32 bits */
 
 /* --- threads and rings --- */
 #define TG_SHARDS_MAX         64

@@ -21,7 +21,15 @@
     X(SHADOW_KEPT_ON_REFUSAL, "the writer's stock keeps a refused batch")                          \
     X(COUNT_NOT_RESTORED, "a start forgets who holds what")                                        \
     X(TEAM_OVERFULL, "a late payment takes a seat in a full team")                                 \
-    X(PAYMENT_TWICE, "one payment, told twice, is recorded twice")
+    X(PAYMENT_TWICE, "one payment, told twice, is recorded twice")                                 \
+    X(ACK_KEPT_ON_REFUSAL, "an ack that the storage refused moves its group on")                   \
+    X(RETENTION_BEYOND_ACK, "events are dropped that a group has not acked")                       \
+    X(GROUP_AT_ITS_BEGINNING, "a start forgets how far a group has acked")                         \
+    X(ID_FORGOTTEN_EARLY, "a request id is forgotten at half its time")                            \
+    X(TIMER_ROOM_LEAKED, "an order that the storage refused keeps room for its timer")             \
+    X(ID_KEPT_WHEN_FULL, "an order that finds a table full keeps its request id")                  \
+    X(CLOSED_WITHOUT_DISK, "a sale changes its state though the storage refused")                  \
+    X(CREATION_NEVER_ENDS, "a refused creation of a sale is in flight for ever")
 
 #ifdef TG_PLANTED_FAULT
 enum tg_planted {

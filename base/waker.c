@@ -33,6 +33,7 @@ void tg_waker_wake(struct tg_waker *waker)
     if (atomic_exchange_explicit(&waker->asleep, 0, memory_order_acq_rel) == 0)
         return;
     uint64_t one = 1;
-    if (write(waker->event_fd, &one, sizeof(one)) < 0) /* only a full counter could refuse */
-        return;
+    /* Only a full counter could refuse, and then it is awake. */
+    while (write(waker->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
 }

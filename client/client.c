@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #define FRAME_WHOLE_BYTES_MAX (TG_FRAME_BATCH_BYTES_MAX + TG_FRAME_PREFIX_BYTES_MAX)
-#define SEND_BYTES_MAX        (2 * FRAME_WHOLE_BYTES_MAX)
-#define READ_BYTES            (16 * 1024)
+#define SEND_BYTES_MAX        ((size_t)2 * FRAME_WHOLE_BYTES_MAX)
+#define READ_BYTES            ((size_t)16 * 1024)
 #define NO_SLOT               UINT32_MAX
 
 /* A correlation id is (generation << INDEX_BITS) | index. A slot's generation grows each time it is

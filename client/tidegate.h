@@ -33,6 +33,7 @@
 #define TG_CLIENT_TIDEGATE_H
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/order.h"
 #include "proto/verdict.h"
 
@@ -156,6 +157,11 @@ enum tg_error tgc_place_order(struct tgc_client *client, const struct tg_order *
                               struct tg_fault *fault);
 
 /* --- helpers --- */
+
+/* The buckets of a GetStatsResponse, from and into base/histogram. Take two of them and
+ * tg_histogram_between for what happened meanwhile. */
+void tgc_histogram_read(Tidegate__V1__HistogramBucket *const *buckets, size_t count,
+                        struct tg_histogram *histogram);
 
 /* Splits "host:port" or "[v6]:port" into caller's buffers; the port is 1 to 65535. Resolves
  * nothing. TG_ERR_INVALID when it is neither. */

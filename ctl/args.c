@@ -1,5 +1,6 @@
 #include "ctl/ctl.h"
 
+#include "base/text.h"
 #include "ctl/text.h"
 
 #include <inttypes.h>
@@ -7,8 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define NEAREST_WORD_BYTES_MAX 32
-#define CANDIDATES_MAX         64
+#define CANDIDATES_MAX 64
 
 /* --- numbers --- */
 
@@ -88,7 +88,7 @@ static int hex_digit(char c)
 
 bool ctl_request_id_parse(const char *text, uint8_t id[TG_REQUEST_ID_BYTES])
 {
-    if (strlen(text) != 2 * TG_REQUEST_ID_BYTES)
+    if (strlen(text) != (size_t)2 * TG_REQUEST_ID_BYTES)
         return false;
     for (size_t i = 0; i < TG_REQUEST_ID_BYTES; i++) {
         int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
@@ -118,51 +118,10 @@ bool ctl_request_id_option(const struct ctl *ctl, uint8_t id[TG_REQUEST_ID_BYTES
 
 /* --- words that were nearly right --- */
 
-/* Levenshtein's distance, for words of at most NEAREST_WORD_BYTES_MAX bytes. */
-static uint32_t distance(const char *a, const char *b)
-{
-    uint32_t row[NEAREST_WORD_BYTES_MAX + 1];
-    size_t b_bytes = strlen(b);
-    for (uint32_t j = 0; j <= b_bytes; j++)
-        row[j] = j;
-    for (uint32_t i = 1; a[i - 1]; i++) {
-        uint32_t diagonal = row[0];
-        row[0] = i;
-        for (uint32_t j = 1; j <= b_bytes; j++) {
-            uint32_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[b_bytes];
-}
-
-const char *ctl_nearest(const char *word, const char *const *candidates, uint32_t count)
-{
-    const char *nearest = NULL;
-    uint32_t distance_min = 4; /* three slips at most: beyond that it is another word */
-    if (strlen(word) > NEAREST_WORD_BYTES_MAX)
-        return NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!candidates[i] || strlen(candidates[i]) > NEAREST_WORD_BYTES_MAX)
-            continue;
-        uint32_t d = distance(word, candidates[i]);
-        if (d < distance_min && d < strlen(word)) {
-            distance_min = d;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
-}
-
 static enum ctl_exit unknown_word(const struct ctl *ctl, const char *what, const char *word,
                                   const char *const *candidates, uint32_t count)
 {
-    const char *nearest = ctl_nearest(word, candidates, count);
+    const char *nearest = tg_text_nearest(word, candidates, count);
     if (nearest)
         return ctl_misused(ctl, "unknown %s \"%s\"; did you mean \"%s\"?", what, word, nearest);
     return ctl_misused(ctl, "unknown %s \"%s\"", what, word);

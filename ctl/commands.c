@@ -36,6 +36,15 @@ const struct ctl_command ctl_other_commands[] = {
      .examples = "tidegatectl time",
      .options = CTL_NO_OPTIONS,
      .run = ctl_time},
+    {.name = "stats",
+     .arguments = "",
+     .summary = "show what the server has done since it started",
+     .description = "Shows answers to orders by verdict, commits with their latency and size,\n"
+                    "connections, processor time and memory.",
+     .examples = "tidegatectl stats\n"
+                 "tidegatectl stats --json | jq .commit_us.p99",
+     .options = CTL_NO_OPTIONS,
+     .run = ctl_stats},
     {.name = "verify",
      .arguments = "--data-dir DIR",
      .summary = "check every promise over a whole database",

@@ -99,8 +99,6 @@ bool ctl_request_id_option(const struct ctl *ctl, uint8_t id[TG_REQUEST_ID_BYTES
                            char text[CTL_REQUEST_TEXT_BYTES]);
 /* 32 hex digits. */
 bool ctl_request_id_parse(const char *text, uint8_t id[TG_REQUEST_ID_BYTES]);
-/* The candidate (of `count`) that `word` was probably meant to be, or NULL. */
-const char *ctl_nearest(const char *word, const char *const *candidates, uint32_t count);
 
 /* --- help (help.c) --- */
 
@@ -184,6 +182,7 @@ enum ctl_exit ctl_events_group_create(struct ctl *ctl);
 enum ctl_exit ctl_events_group_delete(struct ctl *ctl);
 enum ctl_exit ctl_events_ack(struct ctl *ctl);
 enum ctl_exit ctl_time(struct ctl *ctl);
+enum ctl_exit ctl_stats(struct ctl *ctl);
 enum ctl_exit ctl_verify(struct ctl *ctl);
 
 #endif

@@ -1,5 +1,6 @@
 #include "ctl/jsonread.h"
 
+#include "base/text.h"
 #include "ctl/ctl.h"
 #include "ctl/text.h"
 #include "proto/codec.h"
@@ -56,7 +57,7 @@ bool ctl_node_only(const struct ctl_node *node, const char *const *keys, uint32_
             known = known || strcmp(key, keys[i]) == 0;
         if (known)
             continue;
-        const char *nearest = ctl_nearest(key, keys, count);
+        const char *nearest = tg_text_nearest(key, keys, count);
         if (nearest)
             return ctl_node_wrong(node, key, "is no key of %s; did you mean \"%s\"?", node->kind,
                                   nearest);
@@ -145,7 +146,7 @@ bool ctl_get_number(const struct ctl_node *node, const char *key, int64_t min, i
 bool ctl_get_uint32(const struct ctl_node *node, const char *key, uint32_t min, uint32_t max,
                     uint32_t *number)
 {
-    int64_t wide;
+    int64_t wide = 0;
     if (!ctl_get_number(node, key, min, max, &wide))
         return false;
     *number = (uint32_t)wide;

@@ -177,7 +177,7 @@ static enum ctl_exit place(struct ctl *ctl, struct ctl_placing *placing)
 enum ctl_exit ctl_order_place(struct ctl *ctl)
 {
     struct ctl_placing placing;
-    struct typed_line typed[TG_ORDER_LINES_MAX];
+    struct typed_line typed[TG_ORDER_LINES_MAX] = {0};
     Tidegate__V1__OrderLine lines[TG_ORDER_LINES_MAX], *list[TG_ORDER_LINES_MAX];
     uint32_t count = ctl->argument_count - 1;
     enum ctl_exit code = ctl_placing_begin(ctl, &placing);

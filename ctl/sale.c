@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_BYTES_MAX (16 * 1024 * 1024) /* 16,384 items take about 3 MiB */
+#define FILE_BYTES_MAX ((size_t)16 * 1024 * 1024) /* 16,384 items take about 3 MiB */
 
 /* --- create --- */
 
@@ -19,11 +19,11 @@
 static enum ctl_exit read_file(const char *name, char **text, size_t *text_bytes)
 {
     FILE *stream = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
+    if (!stream)
+        return ctl_complain(CTL_UNREACHABLE, "cannot read %s: %s", name, strerror(errno));
     *text = malloc(FILE_BYTES_MAX + 1);
     if (!*text)
         ctl_out_of_memory();
-    if (!stream)
-        return ctl_complain(CTL_UNREACHABLE, "cannot read %s: %s", name, strerror(errno));
     *text_bytes = fread(*text, 1, FILE_BYTES_MAX + 1, stream);
     int failed = ferror(stream) ? errno : 0;
     if (stream != stdin)
@@ -31,7 +31,7 @@ static enum ctl_exit read_file(const char *name, char **text, size_t *text_bytes
     if (failed)
         return ctl_complain(CTL_UNREACHABLE, "cannot read %s: %s", name, strerror(failed));
     if (*text_bytes > FILE_BYTES_MAX)
-        return ctl_complain(CTL_USAGE, "%s: is above %d bytes, too large for a sale file", name,
+        return ctl_complain(CTL_USAGE, "%s: is above %zu bytes, too large for a sale file", name,
                             FILE_BYTES_MAX);
     return CTL_DONE;
 }
@@ -40,7 +40,7 @@ static enum ctl_exit read_file(const char *name, char **text, size_t *text_bytes
  * then counted anew on the clock that will open the sale, which is the server's. */
 static enum ctl_exit load_salefile(struct ctl *ctl, struct ctl_salefile *file)
 {
-    char *text;
+    char *text = NULL;
     size_t text_bytes = 0;
     struct tg_fault fault = {0};
     const char *name = strcmp(ctl->arguments[0], "-") == 0 ? "stdin" : ctl->arguments[0];

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "ctl/ctl.h"
+#include "ctl/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,9 +14,12 @@ static void complain(const char *format, va_list args)
 {
     /* What was already printed stays in front of the complaint. */
     fflush(stdout);
-    fputs("tidegatectl: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    char *text;
+    if (vasprintf(&text, format, args) < 0)
+        exit(CTL_UNREACHABLE); /* no memory, not even for a complaint */
+    ctl_text_tame(text, true);
+    fprintf(stderr, "tidegatectl: %s\n", text);
+    free(text);
 }
 
 enum ctl_exit ctl_complain(enum ctl_exit code, const char *format, ...)
@@ -48,108 +52,70 @@ _Noreturn void ctl_out_of_memory(void)
 
 /* --- answers --- */
 
+/* What can be done about a verdict; for the rest its name says it all. */
+static const char *const verdict_advice[TG_VERDICT_COUNT] = {
+    [TG_SOLD_OUT] = "no unit is left; see 'tidegatectl stock show'",
+    [TG_INSUFFICIENT_STOCK] = "fewer units are available than are to go",
+    [TG_LIMIT_REACHED] = "the user's orders that stand are at the item's per_user_limit",
+    [TG_NOT_STARTED] = "the sale takes orders from its start on; see 'tidegatectl sale show'",
+    [TG_ENDED] = "the sale is over, or closed for good",
+    [TG_PAUSED] = "the sale takes orders again after 'tidegatectl sale resume'",
+    [TG_UNKNOWN_SALE] = "no sale has this id",
+    [TG_UNKNOWN_ITEM] = "the sale has no such SKU",
+    [TG_PRICE_CHANGED] = "the price given is not the sale price; leave it out to take the sale's",
+    [TG_REQUEST_ID_CONFLICT] =
+        "the request id stands for another request; leave --request-id out for a new one",
+    [TG_BUSY] = "the server had no room in all the time that --timeout gives",
+    [TG_STORAGE_FULL] = "the server's disk or database is full; nothing was changed",
+    [TG_UNKNOWN_ORDER] = "no durable order has this id",
+    [TG_SALE_EXISTS] = "a sale with this id exists; see 'tidegatectl sale show'",
+    [TG_STOCK_CHANGED] =
+        "the stock is not what --expect says; look again with 'tidegatectl stock show'",
+    [TG_NOT_PAID] = "the order waits for its payment; record it with 'tidegatectl order pay'",
+    [TG_ALREADY_PAID] = "the order is paid; give money back with 'tidegatectl order refund'",
+    [TG_ALREADY_CANCELLED] = "the order was cancelled, and that is for good",
+    [TG_EXPIRED] = "the order was not paid in time; a payment may still be honoured",
+    [TG_AWAITING_TEAM] = "the order is paid and waits for its team; it can be cancelled",
+    [TG_ALREADY_SHIPPED] = "the order has gone on; what is left is to advance or to refund it",
+    [TG_ALREADY_DELIVERED] = "the order has gone on; what is left is to advance or to refund it",
+    [TG_ALREADY_COMPLETED] = "the order is completed, nothing changes it any more",
+    [TG_TEAM_FAILED] = "the order ended with its team",
+    [TG_REFUND_DUE] = "the money has to go back; record that with 'tidegatectl order refunded'",
+    [TG_ALREADY_REFUNDED] = "all that was paid has gone back",
+    [TG_NOT_SHIPPED] = "one step at a time: shipped, delivered, completed",
+    [TG_NOT_DELIVERED] = "one step at a time: shipped, delivered, completed",
+    [TG_AMOUNT_MISMATCH] =
+        "the payment is recorded as refused; the order's amount must be paid exactly",
+    [TG_CURRENCY_MISMATCH] = "the payment is recorded as refused; pay in the currency of the sale",
+    [TG_PAYMENT_CONFLICT] =
+        "this payment id was recorded with other facts; see 'tidegatectl order show'",
+    [TG_ORDER_FULL] = "the order holds 16 payments or 16 refunds, and takes no more",
+    [TG_REFUND_EXCEEDS_PAID] =
+        "less is left of what was paid; leave --amount out to refund all of it",
+    [TG_UNKNOWN_REFUND] = "the order has no refund of this number; see 'tidegatectl order show'",
+    [TG_REFUND_STATUS] = "the refund is not at this step; see 'tidegatectl order show'",
+    [TG_REFUND_PENDING] = "a refund is waiting or due; settle it first",
+    [TG_CHANNEL_SHARE_REACHED] = "the channel's share of this item's stock is used up",
+    [TG_TEAM_REQUIRED] = "the sale is a group-buy: use 'tidegatectl team open' or 'team join'",
+    [TG_NOT_A_GROUP_BUY] = "the sale has no teams: use 'tidegatectl order place'",
+    [TG_UNKNOWN_TEAM] = "no team has this id",
+    [TG_TEAM_NOT_OPEN] = "the team's captain has not paid yet",
+    [TG_TEAM_FULL] = "open another team, or find one with 'tidegatectl team list'",
+    [TG_TEAM_FORMED] = "open another team, or find one with 'tidegatectl team list'",
+    [TG_TEAM_ENDED] = "open another team, or find one with 'tidegatectl team list'",
+    [TG_ALREADY_IN_TEAM] = "the user has a seat in this team",
+    [TG_NOT_NEW_BUYER] =
+        "the sale takes only new buyers into teams; vouch for one with --new-buyer",
+    [TG_TEAM_LIMIT_REACHED] = "the user has opened as many teams as the sale allows at a time",
+    [TG_UNKNOWN_GROUP] = "no consumer group has this name; see 'tidegatectl events groups'",
+    [TG_GROUP_EXISTS] = "a consumer group has this name; see 'tidegatectl events groups'",
+    [TG_EVENTS_DROPPED] = "the events behind this one are no longer kept",
+};
+
 const char *ctl_verdict_advice(int verdict)
 {
-    switch (verdict) {
-    case TG_SOLD_OUT:
-        return "no unit is left; see 'tidegatectl stock show'";
-    case TG_INSUFFICIENT_STOCK:
-        return "fewer units are available than are to go";
-    case TG_LIMIT_REACHED:
-        return "the user's orders that stand are at the item's per_user_limit";
-    case TG_NOT_STARTED:
-        return "the sale takes orders from its start on; see 'tidegatectl sale show'";
-    case TG_ENDED:
-        return "the sale is over, or closed for good";
-    case TG_PAUSED:
-        return "the sale takes orders again after 'tidegatectl sale resume'";
-    case TG_UNKNOWN_SALE:
-        return "no sale has this id";
-    case TG_UNKNOWN_ITEM:
-        return "the sale has no such SKU";
-    case TG_PRICE_CHANGED:
-        return "the price given is not the sale price; leave it out to take the sale's";
-    case TG_REQUEST_ID_CONFLICT:
-        return "the request id stands for another request; leave --request-id out for a new one";
-    case TG_BUSY:
-        return "the server had no room in all the time that --timeout gives";
-    case TG_STORAGE_FULL:
-        return "the server's disk or database is full; nothing was changed";
-    case TG_UNKNOWN_ORDER:
-        return "no durable order has this id";
-    case TG_SALE_EXISTS:
-        return "a sale with this id exists; see 'tidegatectl sale show'";
-    case TG_STOCK_CHANGED:
-        return "the stock is not what --expect says; look again with 'tidegatectl stock show'";
-    case TG_NOT_PAID:
-        return "the order waits for its payment; record it with 'tidegatectl order pay'";
-    case TG_ALREADY_PAID:
-        return "the order is paid; give money back with 'tidegatectl order refund'";
-    case TG_ALREADY_CANCELLED:
-        return "the order was cancelled, and that is for good";
-    case TG_EXPIRED:
-        return "the order was not paid in time; a payment may still be honoured";
-    case TG_AWAITING_TEAM:
-        return "the order is paid and waits for its team; it can be cancelled";
-    case TG_ALREADY_SHIPPED:
-    case TG_ALREADY_DELIVERED:
-        return "the order has gone on; what is left is to advance or to refund it";
-    case TG_ALREADY_COMPLETED:
-        return "the order is completed, nothing changes it any more";
-    case TG_TEAM_FAILED:
-        return "the order ended with its team";
-    case TG_REFUND_DUE:
-        return "the money has to go back; record that with 'tidegatectl order refunded'";
-    case TG_ALREADY_REFUNDED:
-        return "all that was paid has gone back";
-    case TG_NOT_SHIPPED:
-    case TG_NOT_DELIVERED:
-        return "one step at a time: shipped, delivered, completed";
-    case TG_AMOUNT_MISMATCH:
-        return "the payment is recorded as refused; the order's amount must be paid exactly";
-    case TG_CURRENCY_MISMATCH:
-        return "the payment is recorded as refused; pay in the currency of the sale";
-    case TG_PAYMENT_CONFLICT:
-        return "this payment id was recorded with other facts; see 'tidegatectl order show'";
-    case TG_ORDER_FULL:
-        return "the order holds 16 payments or 16 refunds, and takes no more";
-    case TG_REFUND_EXCEEDS_PAID:
-        return "less is left of what was paid; leave --amount out to refund all of it";
-    case TG_UNKNOWN_REFUND:
-        return "the order has no refund of this number; see 'tidegatectl order show'";
-    case TG_REFUND_STATUS:
-        return "the refund is not at this step; see 'tidegatectl order show'";
-    case TG_REFUND_PENDING:
-        return "a refund is waiting or due; settle it first";
-    case TG_CHANNEL_SHARE_REACHED:
-        return "the channel's share of this item's stock is used up";
-    case TG_TEAM_REQUIRED:
-        return "the sale is a group-buy: use 'tidegatectl team open' or 'team join'";
-    case TG_NOT_A_GROUP_BUY:
-        return "the sale has no teams: use 'tidegatectl order place'";
-    case TG_UNKNOWN_TEAM:
-        return "no team has this id";
-    case TG_TEAM_NOT_OPEN:
-        return "the team's captain has not paid yet";
-    case TG_TEAM_FULL:
-    case TG_TEAM_FORMED:
-    case TG_TEAM_ENDED:
-        return "open another team, or find one with 'tidegatectl team list'";
-    case TG_ALREADY_IN_TEAM:
-        return "the user has a seat in this team";
-    case TG_NOT_NEW_BUYER:
-        return "the sale takes only new buyers into teams; vouch for one with --new-buyer";
-    case TG_TEAM_LIMIT_REACHED:
-        return "the user has opened as many teams as the sale allows at a time";
-    case TG_UNKNOWN_GROUP:
-        return "no consumer group has this name; see 'tidegatectl events groups'";
-    case TG_GROUP_EXISTS:
-        return "a consumer group has this name; see 'tidegatectl events groups'";
-    case TG_EVENTS_DROPPED:
-        return "the events behind this one are no longer kept";
-    default: /* an int from the wire; the rest needs no more words than its name */
-        return "";
-    }
+    bool known = verdict >= 0 && verdict < TG_VERDICT_COUNT; /* it is an int from the wire */
+    return known && verdict_advice[verdict] ? verdict_advice[verdict] : "";
 }
 
 enum ctl_exit ctl_judge(const Tidegate__V1__Response *response)

@@ -1,5 +1,6 @@
 #include "ctl/text.h"
 
+#include "base/assert.h"
 #include "base/limits.h"
 #include "ctl/ctl.h"
 
@@ -119,7 +120,7 @@ static bool parse_iso(const char *text, int64_t *time_ms)
         normal.tm_hour != date.tm_hour || normal.tm_min != date.tm_min ||
         normal.tm_sec != date.tm_sec)
         return false;
-    *time_ms = (seconds - zone_minutes * 60) * 1000 + ms;
+    *time_ms = (seconds - zone_minutes * 60ll) * 1000 + ms;
     return *time_ms >= 0 && *time_ms <= TG_TIME_MS_MAX;
 }
 
@@ -221,6 +222,17 @@ const char *ctl_bytes_text(const ProtobufCBinaryData *bytes, char *text, size_t 
     return text;
 }
 
+void ctl_text_tame(char *text, bool has_lines)
+{
+    for (char *c = text; *c; c++) {
+        unsigned char byte = (unsigned char)*c, after = (unsigned char)c[1];
+        if ((byte < 0x20 && !(byte == '\n' && has_lines)) || byte == 0x7f)
+            *c = '?';
+        else if (byte == 0xc2 && after >= 0x80 && after < 0xa0)
+            c[0] = c[1] = '?'; /* U+0080 to U+009f: controls as well */
+    }
+}
+
 /* --- tables --- */
 
 void ctl_table_init(struct ctl_table *table, const struct ctl_column *columns, uint32_t count)
@@ -235,10 +247,7 @@ static void add_cell(struct ctl_table *table, const char *format, va_list args)
     char *text;
     if (vasprintf(&text, format, args) < 0)
         ctl_out_of_memory();
-    /* A name must not move the cursor of who reads it. */
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    ctl_text_tame(text, false);
     if (table->cell_count == table->cell_capacity) {
         table->cell_capacity = table->cell_capacity ? 2 * table->cell_capacity : 256;
         table->cells = realloc(table->cells, table->cell_capacity * sizeof(table->cells[0]));
@@ -288,6 +297,7 @@ static void print_cell(const struct ctl_table *table, uint32_t column, const cha
 
 void ctl_table_flush(struct ctl_table *table)
 {
+    tg_assert(table->column_count > 0);
     for (uint32_t i = 0; i < table->column_count && !table->headed; i++)
         print_cell(table, i, table->columns[i].title);
     table->headed = true;

@@ -38,6 +38,10 @@ const char *ctl_bytes_text(const ProtobufCBinaryData *bytes, char *text, size_t 
 /* Hex digits without a prefix. */
 const char *ctl_hex_text(const ProtobufCBinaryData *bytes, char *text, size_t size);
 
+/* Makes control characters '?', but for the ends of lines when `has_lines`: what a server says must
+ * not steer the terminal of who reads it. */
+void ctl_text_tame(char *text, bool has_lines);
+
 /* --- tables --- */
 
 #define CTL_COLUMNS_MAX 14

@@ -46,11 +46,12 @@ struct promise {
     uint64_t broken;
 };
 
-#define PROMISES 9
+#define PROMISES 10
 
 static void promises_of(const struct sto_verify_report *report, struct promise promises[PROMISES])
 {
     const struct promise all[PROMISES] = {
+        {"page_errors", "every page of the file is sound", report->page_errors},
         {"crc_errors", "every row is as it was written", report->crc_errors},
         {"oversold_items", "no item is oversold", report->oversold_items},
         {"mismatched_items", "the stock of every item is that of its orders",

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/text.h"
 #include "proto/codec.h"
 
@@ -248,16 +249,14 @@ static int compare_skus(const void *a, const void *b)
 
 static bool sku_stands_twice(const struct tg_sale_def *def)
 {
-    const struct tg_item_def **sorted = malloc(def->item_count * sizeof(*sorted));
-    if (!sorted)
-        return true; /* refused rather than unchecked */
+    /* On the stack: without memory there would be no right answer. */
+    const struct tg_item_def *sorted[TG_SALE_ITEMS_MAX];
     for (uint32_t i = 0; i < def->item_count; i++)
         sorted[i] = &def->items[i];
     qsort(sorted, def->item_count, sizeof(*sorted), compare_skus);
     bool twice = false;
     for (uint32_t i = 1; i < def->item_count && !twice; i++)
         twice = compare_skus(&sorted[i - 1], &sorted[i]) == 0;
-    free(sorted);
     return twice;
 }
 
@@ -510,7 +509,7 @@ void eng_catalog_publish(struct eng_catalog *catalog, const struct tg_sale_def *
 void eng_catalog_abandon(struct eng_catalog *catalog, const struct tg_sale_def *def)
 {
     tg_assert(catalog->creation_in_flight && def->sale == eng_catalog_sale_count(catalog));
-    catalog->creation_in_flight = false;
+    catalog->creation_in_flight = TG_PLANTED(CREATION_NEVER_ENDS);
 }
 
 enum tg_error eng_catalog_restore(struct eng_catalog *catalog, const struct tg_sale_def *def,
@@ -566,6 +565,6 @@ void eng_sale_state_settle(struct eng_sale *sale, enum tg_sale_state wanted, boo
 {
     tg_assert(sale->state_change_in_flight);
     sale->state_change_in_flight = false;
-    if (durable) /* pairs with the acquire in eng_sale_state */
+    if (durable || TG_PLANTED(CLOSED_WITHOUT_DISK)) /* pairs with the acquire in eng_sale_state */
         atomic_store_explicit(&sale->state, (uint8_t)wanted, memory_order_release);
 }

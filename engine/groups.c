@@ -1,6 +1,7 @@
 #include "engine/groups.h"
 
 #include "base/assert.h"
+#include "base/planted.h"
 
 #include <string.h>
 
@@ -118,17 +119,19 @@ static void hold_back(struct eng_group *group)
     atomic_store_explicit(&group->holds_back, true, memory_order_release);
 }
 
-/* A free place becomes the group that `next` says; it holds back already. */
+/* A free place becomes the group that `next` says; it holds back already, perhaps a little more. */
 static void publish(struct eng_group *group)
 {
-    const struct tg_group *next = &group->next;
+    struct tg_group *next = &group->next;
     uint64_t words[ENG_GROUP_NAME_WORDS];
     tg_assert(state_of(group) == 0);
+    next->from_now = false;
     memcpy(words, next->name, sizeof(words));
     /* All of these pair with read_group. */
     for (int i = 0; i < ENG_GROUP_NAME_WORDS; i++)
         atomic_store_explicit(&group->name_words[i], words[i], memory_order_release);
     atomic_store_explicit(&group->name_bytes, next->name_bytes, memory_order_release);
+    atomic_store_explicit(&group->offset, next->offset, memory_order_release);
     atomic_store_explicit(&group->created_at_ms, next->created_at_ms, memory_order_release);
     atomic_store_explicit(&group->acked_at_ms, next->acked_at_ms, memory_order_release);
     atomic_store_explicit(&group->state, ++group->made, memory_order_release);
@@ -216,7 +219,7 @@ void eng_groups_settle(struct eng_groups *groups, int place, bool removed, bool 
         vacate(group);
     } else if (!exists) {
         publish(group);
-    } else if (durable) {
+    } else if (durable || TG_PLANTED(ACK_KEPT_ON_REFUSAL)) {
         tg_assert(group->next.offset > atomic_load_explicit(&group->offset, memory_order_relaxed));
         /* Both pair with read_group, the offset also with eng_groups_offset_min. */
         atomic_store_explicit(&group->acked_at_ms, group->next.acked_at_ms, memory_order_release);
@@ -231,6 +234,8 @@ bool eng_groups_restore(struct eng_groups *groups, const struct tg_group *group)
     if (place < 0)
         return false;
     groups->groups[place].next = *group;
+    if (TG_PLANTED(GROUP_AT_ITS_BEGINNING))
+        groups->groups[place].next.offset = 0;
     hold_back(&groups->groups[place]);
     publish(&groups->groups[place]);
     return true;

@@ -134,6 +134,31 @@ static void confirm(struct eng_work *work, const struct tg_payment *payment)
     eng_move_make(change, ENG_MOVE_CONFIRM, work->now_ms);
 }
 
+/* Binds the id, which the database did not know a moment ago. By now another shard may have taken
+ * the same order for another item, made it durable and forgotten the id. But one of two that bind
+ * it sees the other's word in the index, unless that is forgotten: so who looks into the database
+ * behind its own word finds the order there. With one shard nobody else can have taken it. */
+static enum eng_step bind(struct eng_work *work, struct eng_decision *decision)
+{
+    struct eng_loader *loader = &work->shard->loader;
+    uint64_t order_id;
+    enum eng_step step = eng_work_bind(work, decision);
+    if (step != ENG_RECORDED || work->shard->engine->config.shards == 1)
+        return step;
+    switch (loader->ingested(loader->context, work->change->row.request_id, &order_id)) {
+    case ENG_ABSENT:
+        return ENG_RECORDED;
+    case ENG_LOADED:
+        step = eng_refuse(decision, TG_REQUEST_ID_CONFLICT);
+        break;
+    case ENG_UNREADABLE:
+        step = ENG_LOAD_FAILED;
+        break;
+    }
+    eng_request_settle(work->shard, work->change->slot, 0);
+    return step;
+}
+
 static enum eng_step create(struct eng_work *work, const struct eng_item *item,
                             const struct tg_order_row *row, int64_t ordered_at_ms,
                             const struct tg_payment *payment, struct eng_decision *decision)
@@ -146,7 +171,7 @@ static enum eng_step create(struct eng_work *work, const struct eng_item *item,
         return eng_refuse(decision, verdict);
     if (payment)
         confirm(work, payment);
-    return eng_work_bind(work, decision);
+    return bind(work, decision);
 }
 
 enum eng_step eng_ingest(struct eng_shard *shard, struct eng_item *item,

@@ -188,6 +188,7 @@ static void give_slot(struct eng_requests *requests, uint32_t slot)
     order->quantity = 0;
     order->order_id = 0;
     order->generation++;
+    order->waiting = 0;
     order->item = requests->free_slot;
     requests->free_slot = slot;
 }
@@ -282,6 +283,27 @@ void eng_requests_remove(struct eng_requests *requests, uint32_t slot)
     requests->count--;
 }
 
+void eng_requests_keep(struct eng_requests *requests, uint32_t slot)
+{
+    tg_assert(requests->orders[slot].quantity != 0);
+    requests->orders[slot].waiting++;
+}
+
+void eng_requests_let_go(struct eng_requests *requests, uint32_t slot, uint32_t generation)
+{
+    struct eng_order *order = &requests->orders[slot];
+    if (order->generation != generation)
+        return;
+    tg_assert(order->waiting > 0);
+    order->waiting--;
+}
+
+static bool may_forget(const struct eng_order *order, int64_t before_ms)
+{
+    return order->quantity != 0 && order->order_id != 0 && order->waiting == 0 &&
+           order->accepted_at_ms < before_ms;
+}
+
 uint32_t eng_requests_sweep(struct eng_requests *requests, int64_t before_ms, uint32_t slots)
 {
     uint32_t forgotten = 0;
@@ -290,8 +312,7 @@ uint32_t eng_requests_sweep(struct eng_requests *requests, int64_t before_ms, ui
     for (; slots > 0; slots--) {
         if (requests->sweep_slot >= requests->high_water)
             requests->sweep_slot = 0;
-        const struct eng_order *order = &requests->orders[requests->sweep_slot];
-        if (order->quantity != 0 && order->order_id != 0 && order->accepted_at_ms < before_ms) {
+        if (may_forget(&requests->orders[requests->sweep_slot], before_ms)) {
             eng_requests_remove(requests, requests->sweep_slot);
             forgotten++;
         }

@@ -45,6 +45,7 @@ struct eng_order {
     uint32_t item;
     uint32_t quantity;   /* 0: the slot is free, and `item` is the next free slot */
     uint32_t generation; /* grows each time the slot is freed */
+    uint32_t waiting;    /* retries behind fences, for its outcome */
 };
 
 _Static_assert(sizeof(struct eng_order) == 64, "one cache line for each remembered order");
@@ -106,8 +107,14 @@ uint32_t eng_requests_insert(struct eng_requests *requests, const struct eng_req
 /* Forgets the id in `slot` and frees the slot. */
 void eng_requests_remove(struct eng_requests *requests, uint32_t slot);
 
-/* Forgets durable orders that were accepted before `before_ms`, looking at up to `slots` slots from
- * where the last sweep ended. Returns how many it forgot. */
+/* A retry waits for what becomes of the order in `slot`, which stays until the retry lets go of it.
+ */
+void eng_requests_keep(struct eng_requests *requests, uint32_t slot);
+/* Nothing to let go of when the order was refused meanwhile: the generation is another then. */
+void eng_requests_let_go(struct eng_requests *requests, uint32_t slot, uint32_t generation);
+
+/* Forgets durable orders that were accepted before `before_ms` and that no retry waits for, looking
+ * at up to `slots` slots from where the last sweep ended. Returns how many it forgot. */
 uint32_t eng_requests_sweep(struct eng_requests *requests, int64_t before_ms, uint32_t slots);
 
 #endif

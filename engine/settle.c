@@ -202,6 +202,7 @@ static enum eng_step end_team(struct eng_work *work, uint64_t team_id)
 static void fill_sale_event(struct tg_record *record, const struct eng_sale *sale,
                             uint8_t announced, int64_t now_ms)
 {
+    tg_assert(record); /* there was room a moment ago */
     *record = (struct tg_record){.kind = TG_RECORD_SALE_EVENT, .at_ms = now_ms};
     record->sale_event.sale_id = sale->sale_id;
     record->sale_event.sale = sale->sale;

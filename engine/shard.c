@@ -27,7 +27,7 @@ static enum tg_error create_pools(struct eng_shard *shard, struct tg_fault *faul
     shard->teams = tg_mem_map(TG_CHANGES_MAX * sizeof(*shard->teams));
     if (shard->changes && shard->teams)
         return TG_ERR_OK;
-    return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u changes", TG_CHANGES_MAX);
+    return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %d changes", TG_CHANGES_MAX);
 }
 
 /* The catalogue shard's wheel holds the start and the end of every sale besides: room for those to
@@ -245,7 +245,8 @@ static bool take_place(struct eng_shard *shard, const struct eng_item *item,
     return true;
 
 err_after_bind:
-    eng_request_settle(shard, slot, 0);
+    if (!TG_PLANTED(ID_KEPT_WHEN_FULL))
+        eng_request_settle(shard, slot, 0);
 err_after_promise:
     eng_timers_return(shard, timers_of(item));
     return false;
@@ -307,7 +308,8 @@ void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *re
     if (item->is_counted)
         eng_count_subtract(shard, item, buyer, quantity);
     eng_request_settle(shard, record->order.slot, 0);
-    eng_timers_return(shard, timers_of(item));
+    if (!TG_PLANTED(TIMER_ROOM_LEAKED))
+        eng_timers_return(shard, timers_of(item));
 }
 
 struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot, uint32_t generation)
@@ -322,6 +324,26 @@ struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot, 
         .unit_price_minor = order->unit_price_minor,
         .accepted_at_ms = order->accepted_at_ms,
     };
+}
+
+void eng_shard_fence(struct eng_shard *shard, uint32_t slot, uint32_t generation, int64_t now_ms,
+                     struct tg_record *record)
+{
+    record->kind = TG_RECORD_FENCE;
+    record->outcome = 0;
+    record->more = 0;
+    record->at_ms = now_ms;
+    record->fence.slot = slot;
+    record->fence.generation = generation;
+    if (slot != ENG_SLOT_NONE)
+        eng_requests_keep(&shard->requests, slot);
+}
+
+void eng_shard_fence_settle(struct eng_shard *shard, const struct tg_record *record)
+{
+    tg_assert(record->kind == TG_RECORD_FENCE);
+    if (record->fence.slot != ENG_SLOT_NONE)
+        eng_requests_let_go(&shard->requests, record->fence.slot, record->fence.generation);
 }
 
 /* --- restoring an order --- */
@@ -516,7 +538,8 @@ uint32_t eng_shard_sweep(struct eng_shard *shard, int64_t now_ms)
     struct eng_holdings *holdings = &shard->holdings;
     uint32_t holding_slots = holdings->directory.segment_count * ENG_SEGMENT_HOLDINGS;
     return eng_requests_sweep(
-               requests, now_ms - shard->engine->config.request_ttl_ms,
+               requests,
+               now_ms - shard->engine->config.request_ttl_ms / (TG_PLANTED(ID_FORGOTTEN_EARLY) + 1),
                sweep_slots(requests->high_water, requests->count, requests->orders_max)) +
            eng_holdings_sweep(holdings, is_over, &sweep,
                               sweep_slots(holding_slots, holdings->count, holdings->count_max));

@@ -179,6 +179,14 @@ void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *re
 struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot,
                                   uint32_t generation);
 
+/* Fills the record of a fence. With a `slot` a retry waits behind it for the outcome of the order
+ * in that slot, which is remembered until eng_shard_fence_settle, however old it is by then;
+ * ENG_SLOT_NONE: who waits is no retry. */
+void eng_shard_fence(struct eng_shard *shard, uint32_t slot, uint32_t generation, int64_t now_ms,
+                     struct tg_record *record);
+/* The fence completed, and the retry has looked at the slot, or does so before anything else. */
+void eng_shard_fence_settle(struct eng_shard *shard, const struct tg_record *record);
+
 /* An operator's change of stock: by `delta_units`, or, with `compare`, from `expected_units` to
  * `new_units`. */
 struct eng_adjust {

@@ -25,7 +25,7 @@
 #define LEVELS       3
 #define LEVEL_BITS   10 /* each level is coarser by this */
 #define BLOCK        (1u << LEVEL_BITS)
-#define SLOTS        (2 * BLOCK)
+#define SLOTS        (1u << (LEVEL_BITS + 1))
 #define CHUNK_TIMERS 31
 #define MOVES_MAX    4096 /* timers moved down by one call */
 
@@ -119,7 +119,7 @@ static uint64_t first_used(const struct ring *ring, uint64_t index)
     for (uint32_t word = 1; word <= SLOTS / 64; word++) {
         bits = ring->used[(from / 64 + word) % (SLOTS / 64)];
         if (bits)
-            return index + word * 64 - from % 64 + (uint32_t)__builtin_ctzll(bits);
+            return index + (uint64_t)word * 64 - from % 64 + (uint32_t)__builtin_ctzll(bits);
     }
     return UINT64_MAX;
 }

@@ -1,5 +1,6 @@
 /* What a worker does with answers: free the slot, count, remember, compare, queue again. */
 #include "base/assert.h"
+#include "base/count.h"
 #include "loadgen/worker.h"
 #include "proto/codec.h"
 
@@ -26,8 +27,9 @@ void lg_answers_flush(struct lg_worker *worker)
 {
     if (!worker->latency_run)
         return;
-    tg_histogram_record(&worker->latency, worker->latency_last_ns, worker->latency_run);
-    if (worker->latency_accepted)
+    tg_histogram_record(worker->latency_measured ? &worker->latency : &worker->latency_aside,
+                        worker->latency_last_ns, worker->latency_run);
+    if (worker->latency_accepted && worker->latency_measured)
         tg_histogram_record(&worker->latency_accepted_ns, worker->latency_last_ns,
                             worker->latency_run);
     worker->latency_run = 0;
@@ -35,10 +37,13 @@ void lg_answers_flush(struct lg_worker *worker)
 
 static inline void record_latency(struct lg_worker *worker, int64_t intended_ns, bool accepted)
 {
+    bool measured = worker->phase >= LG_PHASE_MEASURE && intended_ns < worker->drain_ns;
     int64_t took_ns = worker->now_ns - intended_ns;
     uint64_t latency_ns = took_ns > 0 ? (uint64_t)took_ns : 0;
-    if (latency_ns != worker->latency_last_ns || accepted != worker->latency_accepted) {
+    if (latency_ns != worker->latency_last_ns || accepted != worker->latency_accepted ||
+        measured != worker->latency_measured) {
         lg_answers_flush(worker);
+        worker->latency_measured = measured;
         worker->latency_last_ns = latency_ns;
         worker->latency_accepted = accepted;
     }
@@ -59,7 +64,7 @@ static void complain(struct lg_worker *worker, const char *what, const struct lg
 
 static void remember(struct lg_worker *worker, uint64_t number, uint64_t order_id)
 {
-    if (!lg_accepted_add(&worker->accepted, number, order_id))
+    if (!worker->shared->count_only && !lg_accepted_add(&worker->accepted, number, order_id))
         lg_worker_fail(worker, TG_ERR_NOMEM, "no memory to remember another accepted answer");
     if (!worker->accept_first_ns)
         worker->accept_first_ns = worker->now_ns;
@@ -169,7 +174,7 @@ static void count_first(struct lg_worker *worker, const struct lg_entry *entry,
     uint64_t number = entry->tag & LG_ENTRY_NUMBER;
     uint8_t verdict = answer->verdict < TG_VERDICT_COUNT ? answer->verdict : TG_UNSPECIFIED;
     bool accepted = verdict == TG_ACCEPTED;
-    worker->stats.verdicts[verdict]++;
+    tg_count(&worker->stats.verdicts[verdict], 1);
     record_latency(worker, entry->intended_ns, accepted);
     if (accepted) {
         check_accept(worker, entry, answer);
@@ -188,7 +193,7 @@ static void count_first(struct lg_worker *worker, const struct lg_entry *entry,
 static inline void one_answer(struct lg_worker *worker, const struct lg_entry *entry,
                               const struct tg_answer *answer)
 {
-    worker->stats.answers++;
+    tg_count(&worker->stats.answers, 1);
     worker->in_flight--;
     if (answer->verdict == TG_BUSY) {
         worker->stats.busy++;
@@ -280,6 +285,13 @@ static bool error_response(struct lg_worker *worker, struct tg_bytes body)
 {
     Tidegate__V1__ErrorResponse *error =
         tidegate__v1__error_response__unpack(NULL, body.size, body.data);
+    /* It drains, or has no place: it closes the connection behind this, and what follows is a
+     * connection that broke. */
+    if (error && error->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED &&
+        worker->phase != LG_PHASE_CONNECT) {
+        tidegate__v1__error_response__free_unpacked(error, NULL);
+        return true;
+    }
     worker->stats.errors++;
     lg_worker_fail(worker, TG_ERR_PROTOCOL, "%s answered with an error: %s", worker->shared->server,
                    error ? error->message : "(unreadable)");

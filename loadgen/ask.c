@@ -16,7 +16,7 @@ static char currency[] = "CNY";
 const char *lg_ask_name(int kind)
 {
     static const char *const names[LG_ASK_KINDS] = {
-#define LG_ASK_NAME(name, text) [LG_ASK_##name] = text,
+#define LG_ASK_NAME(name, text) [LG_ASK_##name] = (text),
         LG_ASKS(LG_ASK_NAME)
 #undef LG_ASK_NAME
     };

@@ -346,6 +346,12 @@ void lg_audit_item(struct lg_audit *audit, uint32_t item, const struct lg_books 
     }
 }
 
+void lg_audit_count(struct lg_audit *audit, uint64_t accepted)
+{
+    audit->findings.accepts = audit->findings.orders = accepted;
+    audit->accepted_units[0] = audit->listed_units[0] = accepted;
+}
+
 /* --- the end --- */
 
 static int compare_numbers(const void *a, const void *b)

@@ -100,6 +100,10 @@ void lg_audit_fini(struct lg_audit *audit);
 /* Takes over `accepts` (malloc'ed). False without memory. */
 bool lg_audit_accepts(struct lg_audit *audit, struct lg_accept *accepts, uint64_t count);
 
+/* In place of answers and walks, when orders are too many to be remembered and read back: so many
+ * answers were ACCEPTED, each for one unit of the only item. Its books must agree. */
+void lg_audit_count(struct lg_audit *audit, uint64_t accepted);
+
 /* One pass over a part of the listing: the orders behind accepts[first - 1] up to and including
  * accepts[end - 1]. The part with end == accept_count goes on to the end of the listing, the part
  * with first == 0 begins at the start of it. */

@@ -18,7 +18,7 @@
 #define PART_ACCEPTS 4096u /* a part is worth having from so many on */
 #define ANSWER_MS    10000
 #define RETRY_US     50000
-#define IN_ROOM      ((size_t)TG_FRAME_BATCH_BYTES_MAX + 64 * 1024)
+#define IN_ROOM      ((size_t)TG_FRAME_BATCH_BYTES_MAX + 65536)
 
 /* --- fields ------------------------------------------------------------------------------------
  */
@@ -431,16 +431,21 @@ static enum tg_error read_books(const struct lg_auditor *auditor, struct lg_audi
     return error;
 }
 
-enum tg_error lg_auditor_run(const struct lg_auditor *auditor, struct lg_audit *audit,
-                             struct tg_fault *fault)
+enum tg_error lg_auditor_run_books(const struct lg_auditor *auditor, struct lg_audit *audit,
+                                   struct tg_fault *fault)
 {
-    enum tg_error error = list_orders(auditor, audit, fault);
-    if (!error)
-        error = read_books(auditor, audit, fault);
+    enum tg_error error = read_books(auditor, audit, fault);
     if (error)
         return error;
     lg_audit_finish(audit);
     if (!audit->findings.finished)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the audit");
     return TG_ERR_OK;
+}
+
+enum tg_error lg_auditor_run(const struct lg_auditor *auditor, struct lg_audit *audit,
+                             struct tg_fault *fault)
+{
+    enum tg_error error = list_orders(auditor, audit, fault);
+    return error ? error : lg_auditor_run_books(auditor, audit, fault);
 }

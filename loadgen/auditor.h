@@ -26,6 +26,10 @@ struct lg_auditor {
 enum tg_error lg_auditor_run(const struct lg_auditor *auditor, struct lg_audit *audit,
                              struct tg_fault *fault);
 
+/* The same without the listing, for an audit by count (lg_audit_count). */
+enum tg_error lg_auditor_run_books(const struct lg_auditor *auditor, struct lg_audit *audit,
+                                   struct tg_fault *fault);
+
 /* Reads an Order message into `listed`; false when it is malformed. Pure. */
 bool lg_auditor_order(const uint8_t *data, size_t bytes, struct lg_listed *listed);
 

@@ -230,8 +230,8 @@ static enum tg_error create_in_window(struct tgc_client *client, struct wire_ite
     sale.channel_shares = share_pointers;
     sale.payment_window_s = rules->payment_window_s;
     sale.currency = (char *)(uintptr_t) "CNY";
-    sale.starts_at_ms = now_ms - SALE_LEAD_MS;
-    sale.ends_at_ms = now_ms + SALE_OPEN_MS;
+    sale.starts_at_ms = rules->starts_at_ms ? rules->starts_at_ms : now_ms - SALE_LEAD_MS;
+    sale.ends_at_ms = (rules->starts_at_ms ? rules->starts_at_ms : now_ms) + SALE_OPEN_MS;
     Tidegate__V1__CreateSaleRequest body = TIDEGATE__V1__CREATE_SALE_REQUEST__INIT;
     body.sale = &sale;
     body.n_items = settings->item_count;
@@ -258,12 +258,6 @@ enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_setti
     wire_items_free(&wire);
     tgc_close(client);
     return error;
-}
-
-enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
-                                     const struct lg_item *items, struct tg_fault *fault)
-{
-    return lg_control_create_sale_of(server, settings, items, &(struct lg_sale_rules){0}, fault);
 }
 
 /* --- a sale that exists ------------------------------------------------------------------------

@@ -16,20 +16,18 @@
 enum tg_error lg_control_resolve(const char *server, struct sockaddr_storage *address,
                                  socklen_t *address_bytes, struct tg_fault *fault);
 
-/* Creates a sale with these items, open from now on for a week, and stores its id (made of time
- * and seed, and of more time when that one exists) in settings->sale_id. */
-enum tg_error lg_control_create_sale(const char *server, struct lg_plan_settings *settings,
-                                     const struct lg_item *items, struct tg_fault *fault);
-
-/* Rules of a sale beyond its items, for loadgen/story.h. */
+/* Rules of a sale beyond its items. */
 struct lg_sale_rules {
+    int64_t starts_at_ms;      /* on the server's clock; 0: it is open */
     uint32_t payment_window_s; /* 0: the server's default */
     uint32_t team_size;        /* 0: no group-buy */
     uint32_t team_lifetime_s;
     bool shares; /* channels 1 to 3 get at most 50 percent each */
 };
 
-/* The same with rules. A group-buy gets a captain price and a ladder. */
+/* Creates a sale with these items and rules, open for a week, and stores its id (made of time and
+ * seed, and of more time when that one exists) in settings->sale_id. A group-buy gets a captain
+ * price and a ladder. */
 enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_settings *settings,
                                         const struct lg_item *items,
                                         const struct lg_sale_rules *rules, struct tg_fault *fault);

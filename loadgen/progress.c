@@ -4,9 +4,9 @@
 
 #include <stdio.h>
 
-void lg_progress_init(struct lg_progress *progress, int64_t start_ns)
+void lg_progress_init(struct lg_progress *progress, int64_t start_ns, const char *name)
 {
-    *progress = (struct lg_progress){.start_ns = start_ns, .last_ns = start_ns};
+    *progress = (struct lg_progress){.name = name, .start_ns = start_ns, .last_ns = start_ns};
 }
 
 static uint64_t load(const _Atomic uint64_t *counter)
@@ -32,9 +32,14 @@ void lg_progress_tick(struct lg_progress *p, const struct lg_worker *workers, ui
         backlog += load(&w->backlog);
         reconnects += load(&w->reconnects);
         tg_histogram_merge(&p->now, &workers[i].latency);
+        tg_histogram_merge(&p->now, &workers[i].latency_aside);
     }
     tg_histogram_between(&p->between, &p->before, &p->now);
     double seconds = (double)(now_ns - p->last_ns) / 1e9;
+    /* Parts write at the same time: a line is one piece. */
+    flockfile(stderr);
+    if (p->name)
+        fprintf(stderr, "%-12s ", p->name);
     fprintf(stderr,
             "%6.1f s  %10.0f answers/s  %10.0f accepted/s  %10.0f refused/s  p99 %8.3f ms  "
             "in flight %llu",
@@ -47,6 +52,7 @@ void lg_progress_tick(struct lg_progress *p, const struct lg_worker *workers, ui
     if (reconnects)
         fprintf(stderr, "  reconnects %llu", (unsigned long long)reconnects);
     fputc('\n', stderr);
+    funlockfile(stderr);
     p->before = p->now;
     p->last_ns = now_ns;
     p->offered = offered;

@@ -2,9 +2,11 @@
 
 #include "base/clock.h"
 #include "loadgen/control.h"
+#include "loadgen/live.h"
 #include "loadgen/watch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 
 struct tale {
     const struct lg_options *options;
+    struct lg_gate *gate;
     struct lg_result *result;
     const struct lg_story_kind *kind;
     struct lg_item *items; /* owned, as the tables of the sale */
@@ -24,7 +27,14 @@ struct tale {
     struct lg_teller teller;
     struct lg_watch watch;
     int64_t start_ns, stop_ns, end_ns; /* stories begin until `stop`, and end until `end` */
-    int64_t line_ns;                   /* of the last line of progress */
+    int64_t measure_ns, drain_ns;      /* what is measured lies between */
+    bool measured;                     /* it has begun */
+    struct lg_stats at_measure;        /* counts when it began */
+    int64_t begin_ns;                  /* when it did */
+    int64_t cpu_ns;
+    struct lg_tally tally; /* of the samples */
+    int64_t sample_ns;     /* when the next one is taken, from the start */
+    int64_t line_ns;       /* of the last line of progress */
     uint64_t line_answers, line_ended;
 };
 
@@ -134,6 +144,9 @@ static void show_progress(struct tale *tale, int64_t now_ns)
     if (!tale->options->progress || now_ns - tale->line_ns < TG_NS_PER_S)
         return;
     double seconds = (double)(now_ns - tale->line_ns) / 1e9;
+    flockfile(stderr);
+    if (tale->options->part)
+        fprintf(stderr, "%-12s ", tale->options->part);
     fprintf(stderr, "%6.1f s  %10.0f answers/s  %8.0f stories/s  going %u",
             (double)(now_ns - tale->start_ns) / 1e9,
             (double)(answers - tale->line_answers) / seconds,
@@ -141,6 +154,7 @@ static void show_progress(struct tale *tale, int64_t now_ns)
     if (told->backlog_end)
         fprintf(stderr, "  backlog %" PRIu64, told->backlog_end);
     fputc('\n', stderr);
+    funlockfile(stderr);
     tale->line_ns = now_ns;
     tale->line_answers = answers;
     tale->line_ended = told->ended;
@@ -149,30 +163,123 @@ static void show_progress(struct tale *tale, int64_t now_ns)
 static bool time_to_stop(const struct tale *tale, int64_t now_ns)
 {
     const struct lg_options *o = tale->options;
-    return lg_run_interrupted() || now_ns - tale->start_ns >= o->duration_ns ||
+    return lg_interrupted() || lg_gate_stopped(tale->gate) ||
+           now_ns - tale->start_ns >= lg_profile_duration_ns(&o->profile) ||
            tale->result->told.begun >= o->attempts;
 }
 
-/* Begins no more stories: what is measured ends here. */
-static void stop(struct tale *tale, int64_t now_ns)
+static int64_t thread_cpu_ns(void)
 {
-    tale->stop_ns = now_ns;
-    tale->result->window = tale->result->total;
+    struct timespec cpu;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    return cpu.tv_sec * TG_NS_PER_S + cpu.tv_nsec;
+}
+
+static void subtract(struct lg_stats *from, const struct lg_stats *what)
+{
+    uint64_t *target = (uint64_t *)from;
+    const uint64_t *source = (const uint64_t *)what;
+    for (size_t i = 0; i < offsetof(struct lg_stats, at_ns) / sizeof(uint64_t); i++)
+        target[i] -= source[i];
+}
+
+/* What is measured begins behind the warm-up and ends before the drain, or with the last story that
+ * begins. */
+static void measure(struct tale *tale, int64_t now_ns)
+{
+    struct lg_result *r = tale->result;
+    if (!tale->measured && (now_ns >= tale->measure_ns || tale->stop_ns != 0)) {
+        tale->measured = tale->teller.measures = true;
+        tale->at_measure = r->total;
+        tale->begin_ns = now_ns;
+    }
+    bool is_over = now_ns >= tale->drain_ns || tale->stop_ns != 0;
+    if (!tale->measured || r->end_ns != 0 || !is_over)
+        return;
+    r->window = r->total;
+    subtract(&r->window, &tale->at_measure);
+    r->begin_ns = tale->begin_ns;
+    r->end_ns = now_ns;
+    /* Requests of stories that began in the measured time are measured to their end, unless there
+     * is a drain for them. */
+    bool drains = now_ns >= tale->drain_ns &&
+                  tale->drain_ns - tale->start_ns < lg_profile_duration_ns(&tale->options->profile);
+    tale->teller.measures = !drains;
+}
+
+static void take_tally(struct tale *tale, bool last)
+{
+    struct lg_tally *tally = &tale->tally;
+    const struct lg_stats *total = &tale->result->total;
+    tally->offered = total->offered;
+    tally->responses = total->answers;
+    tally->accepted = total->verdicts[TG_ACCEPTED];
+    memcpy(tally->verdicts, total->verdicts, sizeof(tally->verdicts));
+    tally->in_flight = tale->teller.open_requests;
+    tally->backlog = last || tale->stop_ns != 0 ? 0 : tale->result->told.backlog_end;
+    tally->latency = tale->result->told.latency;
+    tg_histogram_merge(&tally->latency, &tale->result->told.latency_aside);
+}
+
+static void take_sample(struct tale *tale, int64_t now_ns, bool last)
+{
+    struct lg_tally *tally = &tale->tally;
+    int64_t since_ns = now_ns - tale->start_ns;
+    if (!last && since_ns < tale->sample_ns)
+        return;
+    take_tally(tale, last);
+    if (last)
+        lg_samples_end(&tale->result->samples, tally, since_ns);
+    else
+        lg_samples_add(&tale->result->samples, tally, since_ns);
+    tale->sample_ns = lg_samples_next_ns(&tale->result->samples, since_ns);
+}
+
+/* The three meetings. False when there will be no load. */
+static bool come_to_start(struct tale *tale, struct tg_fault *fault)
+{
+    struct lg_gate *gate = tale->gate;
+    if (!lg_run_prefill(tale->options, tale->result) || !lg_gate_meet(gate) ||
+        !lg_gate_meet(gate) || prepare(tale, fault) || !lg_gate_meet(gate))
+        return false;
+    lg_run_sleep_until(lg_gate_start_ns(gate));
+    return true;
+}
+
+static void begin(struct tale *tale)
+{
+    struct lg_result *r = tale->result;
+    const struct lg_profile *profile = &tale->options->profile;
+    int64_t now_ns = tg_clock_mono_ns();
+    tale->start_ns = tale->line_ns = r->start_ns = now_ns;
+    r->started_at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
+    lg_profile_measured_ns(profile, &tale->measure_ns, &tale->drain_ns);
+    tale->measure_ns += now_ns;
+    tale->drain_ns += now_ns;
+    tale->sample_ns = r->samples.interval_ns;
+    tale->cpu_ns = thread_cpu_ns();
+    lg_schedule_init(&tale->teller.schedule, profile, 1, 0, 1, now_ns);
 }
 
 static void tell(struct tale *tale)
 {
     struct lg_teller *teller = &tale->teller;
     struct lg_watch *watch = &tale->watch;
-    int64_t now_ns = tg_clock_mono_ns();
-    tale->start_ns = tale->line_ns = teller->start_ns = now_ns;
+    begin(tale);
+    int64_t now_ns = tale->start_ns;
     while (!teller->fault.error && !watch->fault.error) {
         if (tale->stop_ns == 0 && time_to_stop(tale, now_ns))
-            stop(tale, now_ns);
+            tale->stop_ns = now_ns;
+        measure(tale, now_ns);
         if (tale->stop_ns != 0 && teller->slots_used == 0)
             break;
         lg_teller_turn(teller, now_ns, tale->stop_ns != 0);
         lg_watch_turn(watch, now_ns);
+        take_sample(tale, now_ns, false);
+        if (lg_live_is_due(tale->options)) {
+            take_tally(tale, false);
+            lg_live_post(tale->options, &tale->tally);
+        }
         show_progress(tale, now_ns);
         if (!teller->moved)
             usleep(IDLE_US);
@@ -180,18 +287,20 @@ static void tell(struct tale *tale)
     }
     tale->end_ns = now_ns;
     if (tale->stop_ns == 0)
-        stop(tale, now_ns);
+        tale->stop_ns = now_ns;
+    measure(tale, now_ns);
+    take_sample(tale, now_ns, true);
+    tale->cpu_ns = thread_cpu_ns() - tale->cpu_ns;
 }
 
 static void gather(struct tale *tale)
 {
     struct lg_result *r = tale->result;
-    struct timespec cpu;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    r->cpu_ns = cpu.tv_sec * TG_NS_PER_S + cpu.tv_nsec;
+    r->cpu_ns = tale->cpu_ns;
     r->ran = true;
-    r->interrupted = lg_run_interrupted();
-    r->elapsed_s = (double)(tale->stop_ns - tale->start_ns) / 1e9;
+    r->interrupted = lg_interrupted();
+    r->settle_ns = tale->end_ns;
+    r->elapsed_s = (double)(r->end_ns - r->begin_ns) / 1e9;
     r->run_s = (double)(tale->end_ns - tale->start_ns) / 1e9;
     r->busiest_share = r->run_s > 0 ? (double)r->cpu_ns / 1e9 / r->run_s : 0;
     r->unknown_outcomes = lg_teller_unanswered(&tale->teller);
@@ -245,26 +354,31 @@ static void audit(struct tale *tale)
     r->audit_s = (double)(tg_clock_mono_ns() - begun_ns) / 1e9;
 }
 
-enum lg_status lg_tale_run(const struct lg_options *options, struct lg_result *result)
+enum lg_status lg_tale_run(const struct lg_options *options, struct lg_gate *gate, int64_t load_ns,
+                           struct lg_result *result)
 {
     result->options = options;
     result->is_tale = true;
-    lg_run_catch_interrupts();
     struct tale *tale = calloc(1, sizeof(*tale));
-    if (!tale) {
+    if (!tale || !lg_samples_init(&result->samples, load_ns)) {
         tg_fault_set(&result->fault, TG_ERR_NOMEM, "no memory for a run");
+        lg_gate_fail(gate);
+        free(tale);
         return lg_result_judge(result);
     }
     tale->options = options;
+    tale->gate = gate;
     tale->result = result;
     tale->kind = lg_story_kind_of(options->scenario);
     lg_run_raise_file_limit(options->connections);
-    if (prepare(tale, &result->fault) == TG_ERR_OK) {
+    if (come_to_start(tale, &result->fault)) {
         tell(tale);
         gather(tale);
         if (!result->fault.error)
             audit(tale);
         judge_findings(tale);
+    } else {
+        lg_gate_fail(gate);
     }
     release(tale);
     return lg_result_judge(result);

@@ -42,6 +42,10 @@ static void record_latency(struct lg_teller *teller, const struct lg_ask *ask, i
 {
     struct lg_told *told = teller->told;
     uint64_t took_ns = (uint64_t)(now_ns - ask->begun_ns);
+    if (!teller->measures) {
+        tg_histogram_record(&told->latency_aside, took_ns, 1);
+        return;
+    }
     tg_histogram_record(&told->latency, took_ns, 1);
     tg_histogram_record(&told->by_request[ask->kind], took_ns, 1);
     if (ask->said.verdict == TG_ACCEPTED)
@@ -212,19 +216,11 @@ static void slot_turn(struct lg_teller *teller, uint32_t number, int64_t now_ns)
 
 /* --- beginning --- */
 
-static int64_t due_ns(const struct lg_teller *teller, uint64_t number)
-{
-    return teller->start_ns + (int64_t)((double)number * 1e9 / teller->options->rate_per_s);
-}
-
 /* Stories that should have begun by now, of all that there are. */
 static uint64_t due(const struct lg_teller *teller, int64_t now_ns)
 {
-    const struct lg_options *o = teller->options;
-    if (o->rate_per_s <= 0)
-        return o->attempts;
-    uint64_t by_rate = (uint64_t)((double)(now_ns - teller->start_ns) / 1e9 * o->rate_per_s) + 1;
-    return by_rate < o->attempts ? by_rate : o->attempts;
+    uint64_t by_rate = lg_schedule_frames_due(&teller->schedule, now_ns);
+    return by_rate < teller->options->attempts ? by_rate : teller->options->attempts;
 }
 
 static struct lg_slot *free_slot(struct lg_teller *teller)
@@ -241,16 +237,17 @@ static void begin_stories(struct lg_teller *teller, int64_t now_ns)
     for (; teller->slots_used < teller->slot_count && told->begun < most; told->begun++) {
         struct lg_slot *slot = free_slot(teller);
         teller->slots_used++;
-        if (teller->options->rate_per_s > 0) {
-            int64_t late_ns = now_ns - due_ns(teller, told->begun);
-            tg_histogram_record(&told->slip, late_ns > 0 ? (uint64_t)late_ns : 0, 1);
+        if (!teller->options->profile.closed) {
+            int64_t late_ns = now_ns - lg_schedule_due_ns(&teller->schedule, told->begun);
+            if (teller->measures)
+                tg_histogram_record(&told->slip, late_ns > 0 ? (uint64_t)late_ns : 0, 1);
         }
         lg_story_begin(&slot->story, teller->kind, teller->options->seed, teller->nonce,
                        told->begun, teller->options->users);
         told->paths[slot->story.path]++;
         begin_round(teller, slot, now_ns);
     }
-    if (teller->options->rate_per_s > 0) {
+    if (!teller->options->profile.closed) {
         told->backlog_end = most - told->begun;
         if (told->backlog_end > told->backlog_max)
             told->backlog_max = told->backlog_end;

@@ -12,6 +12,7 @@
 #include "base/histogram.h"
 #include "loadgen/account.h"
 #include "loadgen/options.h"
+#include "loadgen/schedule.h"
 #include "loadgen/story.h"
 
 #define LG_STORIES_MAX (1u << 18) /* going at a time */
@@ -23,6 +24,7 @@ struct lg_told {
     uint64_t backlog_max, backlog_end;  /* open loop: stories due and not begun */
     struct tg_histogram slip;           /* open loop: how late they began, ns */
     struct tg_histogram latency, latency_accepted, by_request[LG_ASK_KINDS]; /* ns */
+    struct tg_histogram latency_aside; /* of requests outside the measured time, ns */
 };
 
 struct lg_slot;
@@ -41,12 +43,13 @@ struct lg_teller {
     struct lg_slot *slots; /* owned */
     uint32_t slot_count;
     uint32_t slots_used;
-    uint32_t slot_next;     /* where a free one is looked for first */
-    uint32_t open_requests; /* sent or to be sent, and not finally answered */
-    int64_t start_ns;
-    int64_t final_ns;      /* of the last final answer, or since when one is waited for */
-    bool moved;            /* something happened in this turn */
-    struct tg_fault fault; /* what cannot be mended; TG_ERR_OK for none */
+    uint32_t slot_next;          /* where a free one is looked for first */
+    uint32_t open_requests;      /* sent or to be sent, and not finally answered */
+    struct lg_schedule schedule; /* of stories; the caller sets it up */
+    int64_t final_ns;            /* of the last final answer, or since when one is waited for */
+    bool measures;               /* the caller's: what is answered now counts in the latency */
+    bool moved;                  /* something happened in this turn */
+    struct tg_fault fault;       /* what cannot be mended; TG_ERR_OK for none */
 };
 
 /* Connects. Fini in any case. */

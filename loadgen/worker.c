@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "proto/codec.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@ static uint64_t room_for_more(const struct lg_worker *w)
 
 static bool issuing(const struct lg_worker *w)
 {
-    return w->phase == LG_PHASE_WARMUP || w->phase == LG_PHASE_MEASURE;
+    return w->phase >= LG_PHASE_WARMUP && w->phase <= LG_PHASE_DRAIN;
 }
 
 static void pop_waiting(struct lg_worker *w, struct lg_entry *entry)
@@ -59,16 +60,16 @@ static bool frame_is_due(const struct lg_worker *w, int64_t *intended_ns)
 {
     if (w->frames_due <= w->schedule.frames_taken)
         return false;
-    *intended_ns = w->shared->rate_per_s > 0
-                       ? lg_schedule_due_ns(&w->schedule, w->schedule.frames_taken)
-                       : w->now_ns;
+    *intended_ns = w->shared->profile->closed
+                       ? w->now_ns
+                       : lg_schedule_due_ns(&w->schedule, w->schedule.frames_taken);
     return true;
 }
 
 static void take_frame(struct lg_worker *w, int64_t intended_ns)
 {
     w->schedule.frames_taken++;
-    if (w->shared->rate_per_s > 0)
+    if (!w->shared->profile->closed && intended_ns < w->drain_ns)
         tg_histogram_record(&w->slip, (uint64_t)(w->now_ns - intended_ns), 1);
 }
 
@@ -92,7 +93,7 @@ static uint32_t take_entries(struct lg_worker *w, struct lg_entry *entries)
     while (issue && n < most && w->next_number < w->shared->attempts_max) {
         entries[n++] = (struct lg_entry){w->next_number, 0, intended_ns};
         w->next_number += w->shared->threads;
-        w->stats.offered++;
+        tg_count(&w->stats.offered, 1);
     }
     if (issue && n > before)
         take_frame(w, intended_ns);
@@ -178,7 +179,7 @@ static uint32_t fill(struct lg_worker *w, struct lg_conn *c, uint32_t most)
 
 static bool is_open_loop(const struct lg_worker *w)
 {
-    return w->shared->rate_per_s > 0;
+    return !w->shared->profile->closed;
 }
 
 static bool has_work(const struct lg_worker *w)
@@ -341,16 +342,22 @@ static void snapshot(struct lg_worker *w, struct lg_stats *copy)
 static void begin_measure(struct lg_worker *w)
 {
     snapshot(w, &w->at_start);
-    tg_histogram_reset(&w->latency);
-    tg_histogram_reset(&w->latency_accepted_ns);
     tg_histogram_reset(&w->slip);
     w->phase = LG_PHASE_MEASURE;
+}
+
+static void begin_drain(struct lg_worker *w)
+{
+    snapshot(w, &w->at_end);
+    w->phase = LG_PHASE_DRAIN;
 }
 
 static void begin_settle(struct lg_worker *w)
 {
     if (w->phase == LG_PHASE_WARMUP)
         begin_measure(w);
+    if (w->phase == LG_PHASE_MEASURE)
+        begin_drain(w);
     /* Only what fell due before the end counts as left behind. */
     if (is_open_loop(w) && w->next_number < w->shared->attempts_max) {
         int64_t until_ns = w->now_ns < w->end_ns ? w->now_ns : w->end_ns;
@@ -361,7 +368,6 @@ static void begin_settle(struct lg_worker *w)
             lg_retry_push(w, &w->retry_pool[i]);
     w->phase = LG_PHASE_SETTLE;
     w->answer_ns = w->final_ns = w->now_ns;
-    snapshot(w, &w->at_end);
 }
 
 /* An order that was never sent but to be answered BUSY was taken by nobody: BUSY is its answer. One
@@ -377,7 +383,7 @@ static void take_busy_as_final(struct lg_worker *w)
         if (entry->tag & LG_ENTRY_DOUBT)
             left++;
         else
-            w->stats.verdicts[TG_BUSY]++;
+            tg_count(&w->stats.verdicts[TG_BUSY], 1);
     }
     w->waiting_count = 0;
     w->open_orders = left;
@@ -420,6 +426,10 @@ static void advance_phase(struct lg_worker *w)
             begin_measure(w);
         /* fallthrough */
     case LG_PHASE_MEASURE:
+        if (w->phase == LG_PHASE_MEASURE && w->now_ns >= w->drain_ns)
+            begin_drain(w);
+        /* fallthrough */
+    case LG_PHASE_DRAIN:
         if (stop || w->now_ns >= w->end_ns ||
             (w->next_number >= w->shared->attempts_max && !w->in_flight && !w->waiting_count))
             begin_settle(w);
@@ -442,6 +452,7 @@ static void publish(struct lg_worker *w)
     uint64_t accepted = w->stats.verdicts[TG_ACCEPTED], refused = 0;
     for (int i = 0; i < TG_VERDICT_COUNT; i++)
         refused += i == TG_ACCEPTED ? 0 : w->stats.verdicts[i];
+    lg_answers_flush(w);
     atomic_store_explicit(&p->offered, w->stats.offered, memory_order_relaxed);
     atomic_store_explicit(&p->answers, w->stats.answers, memory_order_relaxed);
     atomic_store_explicit(&p->accepted, accepted, memory_order_relaxed);
@@ -480,6 +491,8 @@ static int64_t next_time_ns(const struct lg_worker *w)
     int64_t next_ns = w->now_ns + TICK_NS;
     if (w->phase == LG_PHASE_WARMUP)
         next_ns = earlier(next_ns, w->measure_ns);
+    if (w->phase == LG_PHASE_MEASURE)
+        next_ns = earlier(next_ns, w->drain_ns);
     if (issuing(w))
         next_ns = earlier(next_ns, w->end_ns);
     if (w->waiting_count && !waiting_due(w) && !w->busy_is_final)
@@ -578,10 +591,12 @@ static bool open_ring(struct lg_worker *w)
 static void begin_run(struct lg_worker *w)
 {
     const struct lg_shared *shared = w->shared;
-    w->measure_ns = shared->start_ns + shared->warmup_ns;
-    w->end_ns = shared->duration_ns == INT64_MAX ? INT64_MAX : w->measure_ns + shared->duration_ns;
-    lg_schedule_init(&w->schedule, shared->rate_per_s, shared->shape.batch, w->index,
-                     shared->threads, shared->start_ns);
+    lg_profile_measured_ns(shared->profile, &w->measure_ns, &w->drain_ns);
+    w->measure_ns += shared->start_ns;
+    w->drain_ns += shared->start_ns;
+    w->end_ns = shared->start_ns + lg_profile_duration_ns(shared->profile);
+    lg_schedule_init(&w->schedule, shared->profile, shared->shape.batch, w->index, shared->threads,
+                     shared->start_ns);
     w->now_ns = tg_clock_mono_ns();
     w->first_ns = w->answer_ns = w->final_ns = w->now_ns;
     w->frames_due = lg_schedule_frames_due(&w->schedule, w->now_ns);

@@ -1,7 +1,9 @@
 /* A generator thread: an io_uring, its connections, and every order that they have in flight.
  *
- *   CONNECT --> WARMUP --> MEASURE --> SETTLE --> DONE
+ *   CONNECT --> WARMUP --> MEASURE --> DRAIN --> SETTLE --> DONE
  *
+ * WARMUP and DRAIN order as MEASURE does, but are not in the figures; which stages of the profile
+ * they are, loadgen/profile.h says.
  * SETTLE begins no new order and waits until each one that was begun has its answer, reconnecting
  * and resending as long as it takes (at most `reconnect_ns` without any answer). When for a while
  * every answer was BUSY, then BUSY is what those orders were answered.
@@ -30,7 +32,8 @@
 
 #define LG_RETRY_POOL 4096u /* answered orders that wait a random while to be sent again */
 
-/* What all workers of a run share; written before they start unless marked. */
+/* What all workers of a run share; written before they start unless marked. What `plan` and `wire`
+ * point to is made before `go`. */
 struct lg_shared {
     const struct lg_plan *plan;
     const struct lg_wire *wire;
@@ -39,17 +42,17 @@ struct lg_shared {
     socklen_t address_bytes;
     struct lg_conn_shape shape;
     uint32_t threads;
-    double rate_per_s;     /* orders, of all threads; 0: closed loop */
+    const struct lg_profile *profile;
     uint64_t attempts_max; /* of all threads */
-    int64_t duration_ns;   /* INT64_MAX: until the attempts are used up */
-    int64_t warmup_ns;
     int64_t reconnect_ns;
+    bool count_only;             /* accepted answers are counted, not remembered */
     pthread_barrier_t ready, go; /* all workers and the main thread */
     int64_t start_ns;            /* main thread, between ready and go */
     _Atomic bool stop;           /* anybody: begin no new orders */
     _Atomic bool failed;         /* a worker: the run cannot succeed */
 };
 
+/* Counted with tg_count where others look on: offered, answers, verdicts. */
 struct lg_stats {
     uint64_t offered;                    /* orders begun, each once */
     uint64_t answers;                    /* answers of any kind, retries and BUSY too */
@@ -74,6 +77,7 @@ enum lg_phase {
     LG_PHASE_CONNECT,
     LG_PHASE_WARMUP,
     LG_PHASE_MEASURE,
+    LG_PHASE_DRAIN,
     LG_PHASE_SETTLE,
     LG_PHASE_DONE,
 };
@@ -93,15 +97,15 @@ struct lg_worker {
 
     enum lg_phase phase;
     int64_t now_ns;
-    int64_t measure_ns, end_ns; /* when those phases begin and end */
-    int64_t answer_ns;          /* of the last answer or, in SETTLE, its begin */
-    int64_t final_ns;           /* of the last answer but BUSY, or the same */
-    bool settle_dropped;        /* SETTLE cut all connections once, to have orders resent */
-    bool busy_is_final;         /* SETTLE: what is only answered BUSY is not sent again */
-    uint64_t next_number;       /* the next attempt of this thread; steps by shared->threads */
-    uint64_t in_flight;         /* orders in slots */
-    uint64_t open_orders;       /* given up on, although they may stand */
-    uint64_t capacity;          /* orders that may be begun and not finally answered */
+    int64_t measure_ns, drain_ns, end_ns; /* when MEASURE, DRAIN and SETTLE begin at the latest */
+    int64_t answer_ns;                    /* of the last answer or, in SETTLE, its begin */
+    int64_t final_ns;                     /* of the last answer but BUSY, or the same */
+    bool settle_dropped;  /* SETTLE cut all connections once, to have orders resent */
+    bool busy_is_final;   /* SETTLE: what is only answered BUSY is not sent again */
+    uint64_t next_number; /* the next attempt of this thread; steps by shared->threads */
+    uint64_t in_flight;   /* orders in slots */
+    uint64_t open_orders; /* given up on, although they may stand */
+    uint64_t capacity;    /* orders that may be begun and not finally answered */
     uint32_t up_count, next_conn;
     uint32_t head_bytes; /* of the last batch frame */
     uint32_t dirty_count;
@@ -118,8 +122,9 @@ struct lg_worker {
     struct lg_stats stats, at_start, at_end; /* whole run; begin and end of MEASURE */
     int64_t first_ns, accept_first_ns, accept_last_ns;
     uint64_t latency_last_ns, latency_run; /* a run of equal latencies, not yet in the histogram */
-    bool latency_accepted;
-    struct tg_histogram latency; /* readable by others */
+    bool latency_accepted, latency_measured;
+    struct tg_histogram latency;       /* readable by others */
+    struct tg_histogram latency_aside; /* of what is not measured; readable by others */
     struct tg_histogram latency_accepted_ns;
     struct tg_histogram slip;          /* open loop: sent minus due */
     uint64_t backlog_max, backlog_end; /* orders that were due and not sent */

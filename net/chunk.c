@@ -30,6 +30,7 @@ struct net_chunk *net_chunk_take(struct net_chunk_pool *pool)
         chunk = &pool->chunks[pool->high_water++];
     else
         return NULL;
+    pool->used++;
     chunk->next = NULL;
     chunk->used = 0;
     chunk->sent = 0;
@@ -40,6 +41,7 @@ void net_chunk_give(struct net_chunk_pool *pool, struct net_chunk *chunk)
 {
     chunk->next = pool->free;
     pool->free = chunk;
+    pool->used--;
 }
 
 void net_chunk_queue_clear(struct net_chunk_pool *pool, struct net_chunk_queue *queue)

@@ -24,6 +24,7 @@ struct net_chunk_pool {
     struct net_chunk *free;
     uint32_t count;
     uint32_t high_water; /* chunks ever used: the resident part */
+    uint32_t used;       /* chunks that are taken now */
 };
 
 /* A queue of chunks, oldest first. */

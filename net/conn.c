@@ -11,6 +11,16 @@
 #define LINGER_NS          (2000 * 1000000ll)
 #define LINGER_DRAINING_NS (500 * 1000000ll) /* within the shortest drain time-out */
 
+/* One place of so many is kept from connections that are silent for SILENT_NS from their beginning;
+ * so many are looked at for each new connection. */
+#define KEPT_FRACTION 16
+#define SILENT_LOOKS  64
+#define SILENT_NS     (1000 * 1000000ll)
+
+/* Sockets that are shut and closed in one turn, at some microseconds each: when ten thousand end at
+ * once, the requests of the others go between. */
+#define ENDS_A_TURN 64
+
 /* The most that net_conn_room gives in one piece. */
 #define ROOM_BYTES_MAX 4096
 
@@ -36,7 +46,12 @@ bool net_conn_is_open(const struct net_conn *conn)
 
 bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn)
 {
-    return conn->output_bytes <= loop->options.output_bytes_max / 2;
+    return conn->output_bytes <= net_loop_output_max(loop) / 2;
+}
+
+uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use)
+{
+    return &conn->uses[use];
 }
 
 /* --- opening and closing --- */
@@ -63,22 +78,51 @@ static void turn_away(struct net_loop *loop, int fd)
     loop->stats.refused++;
 }
 
+/* Of the places, so many are not for those who only stand there ... */
+static uint32_t places_kept(const struct net_loop *loop)
+{
+    return loop->options.connections_max / KEPT_FRACTION;
+}
+
+/* ... so when these are reached, some of them go. They are looked at in turn, a few for each new
+ * connection. */
+static void displace_silent(struct net_loop *loop)
+{
+    for (int i = 0; i < SILENT_LOOKS && loop->free_count < places_kept(loop); i++) {
+        struct net_conn *conn = &loop->conns[loop->silent_at];
+        loop->silent_at = (loop->silent_at + 1) % loop->conns_used;
+        if (conn->state != NET_CONN_OPEN || conn->has_spoken ||
+            loop->now_ns - conn->received_ns < SILENT_NS)
+            continue;
+        loop->stats.displaced++;
+        net_conn_abort(loop, conn);
+    }
+}
+
 void net_conn_open(struct net_loop *loop, int fd)
 {
+    if (loop->free_count == 0)
+        net_conn_end_some(loop); /* nobody holds a pointer to one of them at this moment */
     if (loop->free_count == 0 || loop->draining) {
         turn_away(loop, fd);
         return;
     }
     struct net_conn *conn = &loop->conns[loop->free_conns[--loop->free_count]];
     tg_assert(conn->state == NET_CONN_FREE && !conn->receive_armed && !conn->send_in_flight);
+    if (loop->conns_used <= conn->index)
+        loop->conns_used = conn->index + 1;
     conn->fd = fd;
     conn->state = NET_CONN_OPEN;
     conn->paused = false;
     conn->peer_closed = false;
+    conn->has_spoken = false;
+    memset(conn->uses, 0, sizeof(conn->uses));
     conn->received_ns = loop->now_ns;
     loop->stats.accepted++;
     loop->stats.open++;
     net_conn_update(loop, conn);
+    if (loop->free_count < places_kept(loop))
+        displace_silent(loop);
 }
 
 static void free_conn(struct net_loop *loop, struct net_conn *conn)
@@ -111,10 +155,38 @@ void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
         return;
     loop->stats.ended += conn->state == NET_CONN_OPEN;
     conn->state = NET_CONN_CLOSING;
-    /* Ends whatever the kernel still holds of the socket. */
+    /* Freed by net_conn_end_some at the end of a turn: callers go on with the pointer. */
+    conn->ending = true;
+    conn->ending_next = NULL;
+    if (loop->ending_last)
+        loop->ending_last->ending_next = conn;
+    else
+        loop->ending = conn;
+    loop->ending_last = conn;
+}
+
+/* Ends what the kernel still holds of the socket, but for a receive whose wake-up it lost: of some
+ * hundred connections that were reset in the middle of a flood, one was never told. */
+static void shut(struct net_loop *loop, struct net_conn *conn)
+{
+    if (!conn->receive_armed && !conn->send_in_flight)
+        return;
     shutdown(conn->fd, SHUT_RDWR);
-    /* Freed by the flush at the end of the turn: callers go on with the pointer. */
-    mark_dirty(loop, conn);
+    if (conn->receive_armed && !conn->receive_cancelling)
+        net_loop_cancel_receive(loop, conn);
+}
+
+void net_conn_end_some(struct net_loop *loop)
+{
+    for (int i = 0; i < ENDS_A_TURN && loop->ending; i++) {
+        struct net_conn *conn = loop->ending;
+        loop->ending = conn->ending_next;
+        if (!loop->ending)
+            loop->ending_last = NULL;
+        conn->ending = false;
+        shut(loop, conn);
+        net_conn_update(loop, conn);
+    }
 }
 
 void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
@@ -128,42 +200,51 @@ void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
 
 /* --- the life of a connection: what each state asks for --- */
 
-static void mark_ready(struct net_loop *loop, struct net_conn *conn)
-{
-    if (conn->ready)
-        return;
-    conn->ready = true;
-    conn->ready_next = NULL;
-    if (loop->ready_tail)
-        loop->ready_tail->ready_next = conn;
-    else
-        loop->ready = conn;
-    loop->ready_tail = conn;
-}
-
 void net_conn_yield(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->state != NET_CONN_OPEN)
         return;
     conn->paused = true;
-    mark_ready(loop, conn);
+    net_input_queue(&loop->lines[NET_LINE_WORK], conn);
+}
+
+void net_conn_put_back(struct net_loop *loop, struct net_conn *conn, enum net_line line)
+{
+    conn->put_back = true;
+    conn->paused = true;
+    if (loop->resumed == conn && loop->resumed_frames == loop->stats.frames) {
+        /* It was the first, and stays the first. */
+        loop->is_stopped = true;
+        net_input_queue_first(&loop->lines[line], conn);
+    } else {
+        net_input_queue(&loop->lines[line], conn);
+    }
+}
+
+bool net_conn_wants_receive(const struct net_conn *conn)
+{
+    return (conn->state == NET_CONN_OPEN && !conn->paused && !conn->peer_closed) ||
+           (conn->state == NET_CONN_LINGERING && !conn->peer_closed);
 }
 
 static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
 {
     const struct net_options *options = &loop->options;
+    bool is_over = net_conn_is_over(loop, conn);
     bool low = conn->in_flight <= options->in_flight_max / 2 &&
-               conn->output_bytes <= options->output_bytes_max / 2;
-    if (net_conn_is_over(loop, conn))
+               conn->output_bytes <= net_loop_output_max(loop) / 2;
+    if (is_over)
         conn->paused = true;
     else if (low && conn->paused && conn->held_bytes > 0)
-        mark_ready(loop, conn); /* what is held comes before what the socket has */
+        net_input_queue(&loop->ready, conn); /* what is held comes before what the socket has */
     else if (low && !conn->ready)
         conn->paused = false;
 
-    if (conn->paused && conn->receive_armed && !conn->receive_cancelling)
+    /* Who only waits for a turn is soon read again: it is not worth a cancellation. */
+    bool is_full = is_over || !conn->ready || conn->held_bytes >= NET_READ_AHEAD_BYTES;
+    if (conn->paused && is_full && conn->receive_armed && !conn->receive_cancelling)
         net_loop_cancel_receive(loop, conn);
-    else if (!conn->paused && !conn->receive_armed && !conn->peer_closed)
+    else if (net_conn_wants_receive(conn) && !conn->receive_armed)
         net_loop_arm_receive(loop, conn);
 }
 
@@ -211,7 +292,8 @@ void net_conn_update(struct net_loop *loop, struct net_conn *conn)
             net_loop_arm_receive(loop, conn);
         break;
     case NET_CONN_CLOSING:
-        if (!conn->receive_armed && !conn->send_in_flight && !conn->dirty && !conn->ready)
+        if (!conn->receive_armed && !conn->receive_waits && !conn->send_in_flight && !conn->dirty &&
+            !conn->ready && !conn->ending)
             free_conn(loop, conn);
         break;
     }
@@ -380,6 +462,7 @@ static void advance(struct net_loop *loop, struct net_conn *conn, uint32_t bytes
     conn->output_bytes -= bytes;
     while (bytes > 0) {
         struct net_chunk *chunk = conn->sending.head;
+        tg_assert(chunk);
         uint32_t rest = chunk->used - chunk->sent;
         uint32_t step = bytes < rest ? bytes : rest;
         chunk->sent += step;

@@ -11,6 +11,22 @@
 /* Chunks that one send carries at most. */
 #define NET_SEND_CHUNKS 8
 
+/* Input of one connection that is looked at in one turn: some thousand orders. What it sent beyond
+ * is held for the next turn, so that the others of this turn do not wait for it. */
+#define NET_SHARE_BYTES       ((size_t)64 * 1024)
+/* The same in a turn that has done its work: everybody has a little of each. */
+#define NET_SHARE_BYTES_SMALL 1024
+
+/* A connection that waits for its turn is received from until it holds so much. */
+#define NET_READ_AHEAD_BYTES (64 * 1024)
+
+/* Answers unsent on one connection before it is not read, while more than half of the output memory
+ * is in use: so each of many connections that do not read keeps two chunks, not all there is. */
+#define NET_OUTPUT_BYTES_SHORT (2 * NET_CHUNK_BYTES)
+
+/* Accepts that are armed: no turn takes more connections than these. */
+#define NET_ACCEPTS 16
+
 enum net_conn_state {
     NET_CONN_FREE,
     NET_CONN_OPEN,
@@ -24,24 +40,34 @@ struct net_conn {
     uint32_t index;
     uint32_t generation; /* grows when the slot is freed */
     uint8_t state;       /* enum net_conn_state */
-    bool paused;         /* over a bound: not read until well below it */
+    bool paused;         /* over a bound, or waiting for its turn: nothing is handed on */
+    bool put_back;       /* the handler did not take the frame that it was handed */
+    bool has_spoken;     /* a whole frame came */
     /* what the kernel holds */
     bool receive_armed;
     bool receive_cancelling;
+    bool receive_waits; /* in the loop's queue: not armed before it is its turn */
+    struct net_conn *receive_next;
     bool send_in_flight;
     bool peer_closed;
     /* output */
     bool dirty; /* on the loop's list of connections to flush */
     struct net_conn *dirty_next;
+    bool ending; /* in the loop's queue of connections whose socket is to be shut */
+    struct net_conn *ending_next;
     struct net_chunk_queue sending; /* owned by the send in flight, or the rest of a short one */
     struct net_chunk_queue waiting; /* filled since */
     uint32_t output_bytes;          /* in both */
     uint32_t in_flight;
+    uint32_t uses[NET_USE_COUNT]; /* the handler's: net_conn_uses */
     /* input that is held: the start of a frame, or, while paused, all that came */
     uint8_t *held;
     uint32_t held_capacity;
+    uint32_t held_start; /* where the held bytes begin */
     uint32_t held_bytes;
-    bool ready; /* on the loop's list of connections that may go on with what they hold */
+    uint32_t turn;       /* of the loop, in which it was last received from */
+    uint32_t turn_bytes; /* received in that */
+    bool ready;          /* in one of the loop's queues */
     struct net_conn *ready_next;
     /* times, monotonic */
     int64_t received_ns;   /* the last byte */
@@ -49,6 +75,12 @@ struct net_conn {
     int64_t progress_ns;   /* output moved, or began to wait */
     struct msghdr message;
     struct iovec pieces[NET_SEND_CHUNKS];
+};
+
+/* Connections that wait for their turn, the first to come first. */
+struct net_conn_queue {
+    struct net_conn *first;
+    struct net_conn *last;
 };
 
 struct net_loop {
@@ -59,8 +91,11 @@ struct net_loop {
     int64_t now_ns;
     int listen_fd;
     int wake_fd;
-    uint64_t wake_count; /* where the eventfd read goes */
-    bool accept_armed;
+    uint64_t wake_count;    /* where the eventfd read goes */
+    uint32_t accepts_armed; /* of NET_ACCEPTS */
+    bool accept_soon;       /* one of them has taken a connection in this turn */
+    uint32_t accepts_failed;
+    int64_t accept_told_ns; /* when the log last told of one that failed */
     bool wake_armed;
     bool draining;
     /* provided receive buffers */
@@ -70,11 +105,25 @@ struct net_loop {
     struct net_conn *conns;
     uint32_t *free_conns; /* a stack of indexes */
     uint32_t free_count;
+    uint32_t conns_used; /* indexes below this were ever taken */
     struct net_conn *dirty;
+    struct net_conn *ending; /* a queue */
+    struct net_conn *ending_last;
     int64_t sweep_ns;
-    uint32_t held_bytes;    /* capacity handed out for input that is held */
-    struct net_conn *ready; /* a queue: resumed in turn */
-    struct net_conn *ready_tail;
+    uint32_t sweep_at;   /* the next index that is looked at */
+    uint32_t silent_at;  /* the same, for those that have never said anything */
+    uint32_t held_bytes; /* capacity handed out for input that is held, but the smallest pieces */
+    /* the turn */
+    uint32_t turn;
+    uint32_t short_until;     /* before this turn receives wait for buffers, in a queue: ... */
+    struct net_conn *thirsty; /* ... see net_loop_arm_receive */
+    struct net_conn *thirsty_last;
+    uint64_t turn_end;           /* frames handled by then are its work; see net_loop_spend */
+    struct net_conn_queue ready; /* may go on with what they hold */
+    struct net_conn_queue lines[NET_LINE_COUNT]; /* the same, when their frame may be taken */
+    const struct net_conn *resumed;              /* goes on just now ... */
+    uint64_t resumed_frames;                     /* ... and nothing of it was handled if still so */
+    bool is_stopped;                             /* its frame was put back again */
     struct net_chunk_pool chunks;
 };
 
@@ -88,6 +137,11 @@ void net_conn_update(struct net_loop *loop, struct net_conn *conn);
 void net_conn_resume(struct net_loop *loop, struct net_conn *conn);
 /* The kernel gave up or the peer is gone: no more output, free when the kernel lets go. */
 void net_conn_abort(struct net_loop *loop, struct net_conn *conn);
+/* It would be received from now, if nothing were armed. */
+bool net_conn_wants_receive(const struct net_conn *conn);
+/* Shuts the sockets of some that were aborted, and frees those of which the kernel holds nothing.
+ */
+void net_conn_end_some(struct net_loop *loop);
 /* No more input; answers what is in flight. */
 void net_conn_finish(struct net_loop *loop, struct net_conn *conn);
 void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result, bool more);
@@ -97,11 +151,25 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn);
 /* Starts a send when there is output and none is in flight. */
 void net_conn_flush(struct net_loop *loop, struct net_conn *conn);
 
+/* The turn has done its work; what goes on has little of it. */
+static inline bool net_loop_turn_is_over(const struct net_loop *loop)
+{
+    return (int64_t)(loop->stats.frames - loop->turn_end) >= 0;
+}
+
+/* Answers unsent on one connection before it is not read. */
+static inline uint32_t net_loop_output_max(const struct net_loop *loop)
+{
+    uint32_t most = loop->options.output_bytes_max;
+    bool is_short = loop->chunks.used > loop->chunks.count / 2;
+    return is_short && most > NET_OUTPUT_BYTES_SHORT ? NET_OUTPUT_BYTES_SHORT : most;
+}
+
 /* As many orders unanswered, or as much output unsent, as one connection may have. */
 static inline bool net_conn_is_over(const struct net_loop *loop, const struct net_conn *conn)
 {
     return conn->in_flight >= loop->options.in_flight_max ||
-           conn->output_bytes >= loop->options.output_bytes_max;
+           conn->output_bytes >= net_loop_output_max(loop);
 }
 
 /* --- net/input.c: bytes to frames --- */
@@ -113,9 +181,13 @@ void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t 
 /* Goes on with what is held. */
 void net_input_resume(struct net_loop *loop, struct net_conn *conn);
 void net_input_free(struct net_loop *loop, struct net_conn *conn);
+/* Puts the connection into a queue, at its end or its front, unless it is in one. */
+void net_input_queue(struct net_conn_queue *queue, struct net_conn *conn);
+void net_input_queue_first(struct net_conn_queue *queue, struct net_conn *conn);
 
 /* --- net/loop.c: what the kernel is asked --- */
 
+/* Receives, now or when there are buffers. */
 void net_loop_arm_receive(struct net_loop *loop, struct net_conn *conn);
 void net_loop_cancel_receive(struct net_loop *loop, struct net_conn *conn);
 void net_loop_send(struct net_loop *loop, struct net_conn *conn, uint32_t pieces);

@@ -68,27 +68,31 @@ static bool is_loopback(const struct sockaddr *address)
     return false;
 }
 
-bool net_address_is_loopback(const struct net_address *address)
+enum tg_error net_address_is_loopback(const struct net_address *address, bool *loopback,
+                                      struct tg_fault *fault)
 {
     struct addrinfo *found;
-    if (resolve(address, &found, NULL) != TG_ERR_OK)
-        return false;
-    bool loopback = true;
+    enum tg_error error = resolve(address, &found, fault);
+    if (error != TG_ERR_OK)
+        return error;
+    *loopback = true;
     for (const struct addrinfo *each = found; each; each = each->ai_next)
-        loopback = loopback && is_loopback(each->ai_addr);
+        *loopback = *loopback && is_loopback(each->ai_addr);
     freeaddrinfo(found);
-    return loopback;
+    return TG_ERR_OK;
 }
 
 static enum tg_error learn_port(int fd, struct net_address *address, struct tg_fault *fault)
 {
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {.sin6_port = 0}};
     socklen_t size = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) < 0)
+    if (getsockname(fd, &bound.any, &size) < 0)
         return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "getsockname");
-    address->port = bound.ss_family == AF_INET6
-                        ? ntohs(((struct sockaddr_in6 *)(void *)&bound)->sin6_port)
-                        : ntohs(((struct sockaddr_in *)(void *)&bound)->sin_port);
+    address->port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     return TG_ERR_OK;
 }
 

@@ -18,8 +18,10 @@ struct net_address {
 enum tg_error net_address_parse(const char *text, struct net_address *address,
                                 struct tg_fault *fault);
 
-/* True when every address that the host resolves to is a loopback address. */
-bool net_address_is_loopback(const struct net_address *address);
+/* `*loopback`: every address that the host resolves to is a loopback address. Fails when it does
+ * not resolve. */
+enum tg_error net_address_is_loopback(const struct net_address *address, bool *loopback,
+                                      struct tg_fault *fault);
 
 /* Fails when another program listens on the address. SO_REUSEPORT would let two daemons of one user
  * share a port in silence, each with half of the connections and its own data; ask this before the

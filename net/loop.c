@@ -16,9 +16,19 @@
 #define RECEIVE_BUFFERS 128
 #define RECEIVE_BYTES   8192
 #define BUFFER_GROUP    0
-/* Connections that go on with held input in one turn, so that a turn stays short. */
-#define RESUMES_A_TURN  16
-#define SWEEP_EVERY_NS  (250 * 1000000ll)
+/* Plain orders, or as much work, that one turn does: about half a millisecond. */
+#define FRAMES_A_TURN   2048
+/* For how many turns receives wait in a queue when the buffers ran out, and how many of them go on
+ * in each. The buffers beyond are for those who are armed and sent nothing for a while. */
+#define SHORT_TURNS     8
+#define ARMS_A_TURN     (RECEIVE_BUFFERS * 3 / 4)
+/* Connections of each queue that go on with held input in one turn. */
+#define RESUMES_A_TURN  64
+/* Every connection's times are looked at once in SWEEPS slices. */
+#define SWEEP_EVERY_NS  (8 * 1000000ll)
+#define SWEEPS          32
+/* The log tells of connections that cannot be accepted once in this time. */
+#define ACCEPT_TOLD_NS  (10 * 1000000000ll)
 
 enum operation {
     OP_ACCEPT,
@@ -185,14 +195,16 @@ static struct io_uring_sqe *next_entry(struct net_loop *loop)
     return entry;
 }
 
-static void arm_accept(struct net_loop *loop)
+/* A few single accepts, not one for all that come: a multishot one takes as many as the backlog
+ * has, and the requests of those who are served already would wait for all of them. */
+static void arm_accepts(struct net_loop *loop)
 {
-    if (loop->accept_armed || loop->draining)
-        return;
-    struct io_uring_sqe *entry = next_entry(loop);
-    io_uring_prep_multishot_accept(entry, loop->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    io_uring_sqe_set_data64(entry, tag(OP_ACCEPT, 0));
-    loop->accept_armed = true;
+    while (loop->accepts_armed < NET_ACCEPTS && !loop->draining) {
+        struct io_uring_sqe *entry = next_entry(loop);
+        io_uring_prep_accept(entry, loop->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        io_uring_sqe_set_data64(entry, tag(OP_ACCEPT, 0));
+        loop->accepts_armed++;
+    }
 }
 
 static void arm_wake(struct net_loop *loop)
@@ -205,14 +217,56 @@ static void arm_wake(struct net_loop *loop)
     loop->wake_armed = true;
 }
 
-void net_loop_arm_receive(struct net_loop *loop, struct net_conn *conn)
+static bool is_short(const struct net_loop *loop)
+{
+    return loop->turn < loop->short_until;
+}
+
+static void arm_receive(struct net_loop *loop, struct net_conn *conn)
 {
     struct io_uring_sqe *entry = next_entry(loop);
-    io_uring_prep_recv_multishot(entry, conn->fd, NULL, 0, 0);
+    if (is_short(loop))
+        io_uring_prep_recv(entry, conn->fd, NULL, RECEIVE_BYTES, 0);
+    else
+        io_uring_prep_recv_multishot(entry, conn->fd, NULL, 0, 0);
     entry->flags |= IOSQE_BUFFER_SELECT;
     entry->buf_group = BUFFER_GROUP;
     io_uring_sqe_set_data64(entry, tag(OP_RECEIVE, conn->index));
     conn->receive_armed = true;
+}
+
+/* A multishot receive takes as many buffers as its socket has bytes for, and who asks first is
+ * served first. So when there were not enough buffers for all, each takes one and goes to the end
+ * of a queue: or who sends little would wait until those who send much have been served many times.
+ */
+void net_loop_arm_receive(struct net_loop *loop, struct net_conn *conn)
+{
+    if (conn->receive_waits)
+        return;
+    if (!is_short(loop)) {
+        arm_receive(loop, conn);
+        return;
+    }
+    conn->receive_waits = true;
+    conn->receive_next = NULL;
+    if (loop->thirsty)
+        loop->thirsty_last->receive_next = conn;
+    else
+        loop->thirsty = conn;
+    loop->thirsty_last = conn;
+}
+
+static void arm_thirsty(struct net_loop *loop)
+{
+    for (int i = 0; loop->thirsty && (i < ARMS_A_TURN || !is_short(loop)); i++) {
+        struct net_conn *conn = loop->thirsty;
+        loop->thirsty = conn->receive_next;
+        conn->receive_waits = false;
+        if (net_conn_wants_receive(conn))
+            arm_receive(loop, conn);
+        else
+            net_conn_update(loop, conn);
+    }
 }
 
 void net_loop_cancel_receive(struct net_loop *loop, struct net_conn *conn)
@@ -237,8 +291,10 @@ void net_loop_send(struct net_loop *loop, struct net_conn *conn, uint32_t pieces
 void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
 {
     arm_wake(loop);
+    bool has_work = loop->ready.first || loop->lines[NET_LINE_WORK].first ||
+                    loop->lines[NET_LINE_PLACE].first || loop->ending || loop->thirsty;
     int code;
-    if (timeout_ns > 0 && !loop->ready) {
+    if (timeout_ns > 0 && !has_work) {
         struct __kernel_timespec timeout = {.tv_sec = timeout_ns / 1000000000,
                                             .tv_nsec = timeout_ns % 1000000000};
         struct io_uring_cqe *first;
@@ -249,19 +305,34 @@ void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
     check_enter(code);
 }
 
+/* Not at every one: whoever uses up the descriptors would fill the disk as well. */
+static void tell_failed_accept(struct net_loop *loop, int code)
+{
+    loop->accepts_failed++;
+    if (loop->accept_told_ns != 0 && loop->now_ns - loop->accept_told_ns < ACCEPT_TOLD_NS)
+        return;
+    tg_log_warn("cannot accept a connection: %s (%u since this was told last)", strerror(-code),
+                loop->accepts_failed);
+    loop->accept_told_ns = loop->now_ns;
+    loop->accepts_failed = 0;
+}
+
 static void on_accept(struct net_loop *loop, const struct io_uring_cqe *cqe)
 {
-    if (!(cqe->flags & IORING_CQE_F_MORE))
-        loop->accept_armed = false; /* the next sweep arms it again */
-    if (cqe->res >= 0)
+    loop->accepts_armed--;
+    if (cqe->res >= 0) {
         net_conn_open(loop, cqe->res);
-    else if (cqe->res != -ECANCELED)
-        tg_log_warn("cannot accept a connection: %s", strerror(-cqe->res));
+        loop->accept_soon = true;
+    } else if (cqe->res != -ECANCELED) {
+        tell_failed_accept(loop, cqe->res); /* the next sweep arms it again */
+    }
 }
 
 static void on_receive(struct net_loop *loop, struct net_conn *conn, const struct io_uring_cqe *cqe,
                        int *returned)
 {
+    if (cqe->res == -ENOBUFS)
+        loop->short_until = loop->turn + SHORT_TURNS;
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
         if (cqe->res > 0)
@@ -294,39 +365,50 @@ static void on_completion(struct net_loop *loop, const struct io_uring_cqe *cqe,
     }
 }
 
+/* Looks at the times of a slice of the connections, or of several when the last turn is long ago.
+ */
 static void sweep(struct net_loop *loop)
 {
-    if (loop->now_ns - loop->sweep_ns < SWEEP_EVERY_NS)
+    int64_t due = loop->sweep_ns == 0 ? 1 : (loop->now_ns - loop->sweep_ns) / SWEEP_EVERY_NS;
+    if (due <= 0)
         return;
     loop->sweep_ns = loop->now_ns;
-    arm_accept(loop);
-    uint32_t used = loop->options.connections_max;
-    for (uint32_t i = 0, seen = 0; seen < loop->stats.open && i < used; i++) {
-        struct net_conn *conn = &loop->conns[i];
-        if (conn->state == NET_CONN_FREE)
-            continue;
-        seen++;
-        net_conn_check_times(loop, conn);
+    arm_accepts(loop);
+    uint32_t slice = loop->conns_used / SWEEPS + 1;
+    uint32_t looks = due < SWEEPS ? slice * (uint32_t)due : loop->conns_used;
+    for (; looks > 0 && loop->stats.open > 0; looks--) {
+        loop->sweep_at = loop->sweep_at + 1 < loop->conns_used ? loop->sweep_at + 1 : 0;
+        net_conn_check_times(loop, &loop->conns[loop->sweep_at]);
     }
 }
 
-/* A few in each turn; who has more goes to the end of the queue. */
-static void resume_ready(struct net_loop *loop)
+void net_loop_spend(struct net_loop *loop, uint32_t frames)
 {
-    for (int i = 0; i < RESUMES_A_TURN && loop->ready; i++) {
-        struct net_conn *conn = loop->ready;
-        loop->ready = conn->ready_next;
-        if (!loop->ready)
-            loop->ready_tail = NULL;
+    loop->turn_end -= frames;
+}
+
+/* The first in the queue when the turn begins, each once; who has more goes to the end. */
+static void resume(struct net_loop *loop, struct net_conn_queue *queue)
+{
+    const struct net_conn *last = queue->last;
+    loop->is_stopped = false;
+    for (int i = 0; i < RESUMES_A_TURN && queue->first && !net_loop_turn_is_over(loop); i++) {
+        struct net_conn *conn = queue->first;
+        queue->first = conn->ready_next;
+        if (!queue->first)
+            queue->last = NULL;
         conn->ready = false;
+        loop->resumed = conn;
+        loop->resumed_frames = loop->stats.frames;
         net_conn_resume(loop, conn);
+        if (conn == last || loop->is_stopped)
+            break;
     }
+    loop->resumed = NULL;
 }
 
-void net_loop_handle(struct net_loop *loop, int64_t now_ns)
+static void take_completions(struct net_loop *loop)
 {
-    loop->now_ns = now_ns;
-    resume_ready(loop);
     struct io_uring_cqe *cqe;
     unsigned head, seen = 0;
     int returned = 0;
@@ -338,7 +420,30 @@ void net_loop_handle(struct net_loop *loop, int64_t now_ns)
     io_uring_cq_advance(&loop->ring, seen);
     if (returned > 0)
         io_uring_buf_ring_advance(loop->buffers, returned);
+}
+
+void net_loop_handle(struct net_loop *loop, int64_t now_ns)
+{
+    loop->now_ns = now_ns;
+    loop->turn++;
+    loop->turn_end = loop->stats.frames + FRAMES_A_TURN;
+    for (int line = 0; line < NET_LINE_COUNT; line++)
+        resume(loop, &loop->lines[line]);
+    /* Not all of the turn is for those who have sent much: newcomers come behind them. */
+    loop->turn_end -= FRAMES_A_TURN / 2;
+    resume(loop, &loop->ready);
+    loop->turn_end += FRAMES_A_TURN / 2;
+    take_completions(loop);
+    arm_thirsty(loop);
     sweep(loop);
+    if (loop->accept_soon)
+        arm_accepts(loop);
+    loop->accept_soon = false;
+}
+
+bool net_loop_is_short(const struct net_loop *loop)
+{
+    return loop->chunks.used > loop->chunks.count - loop->chunks.count / 4;
 }
 
 void net_loop_flush(struct net_loop *loop)
@@ -351,6 +456,7 @@ void net_loop_flush(struct net_loop *loop)
         if (conn->state == NET_CONN_CLOSING)
             net_conn_update(loop, conn);
     }
+    net_conn_end_some(loop);
 }
 
 /* --- the end --- */
@@ -360,9 +466,9 @@ void net_loop_drain(struct net_loop *loop)
     if (loop->draining)
         return;
     loop->draining = true;
-    if (loop->accept_armed) {
+    if (loop->accepts_armed > 0) {
         struct io_uring_sqe *entry = next_entry(loop);
-        io_uring_prep_cancel64(entry, tag(OP_ACCEPT, 0), 0);
+        io_uring_prep_cancel64(entry, tag(OP_ACCEPT, 0), IORING_ASYNC_CANCEL_ALL);
         io_uring_sqe_set_data64(entry, tag(OP_CANCEL, 0));
     }
     for (uint32_t i = 0; i < loop->options.connections_max; i++)

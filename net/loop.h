@@ -16,12 +16,18 @@
  *                                                v                     read our last words)
  *                                              FREE (when the kernel holds nothing of it)
  *
- * Bounds, each named in struct net_options or below: connections, frame size, time for one frame,
- * idle time, requests in flight on a connection (then it is not read), output waiting (the same;
- * a connection whose output does not move is closed). Bounds are looked at between frames: a
- * connection overshoots them by the answers of one frame or of a group of staged orders, and what
- * the kernel had received for it before the pause is held until it is low again. Should the peer
- * close its side meanwhile, the connection finishes when what is held has been handled.
+ * Bounds, each named in struct net_options, below, or in net/conn.h: connections, frame size, time
+ * for one frame, idle time, requests in flight on a connection (then it is not read), output
+ * waiting (the same; a connection whose output does not move is closed). Bounds are looked at
+ * between frames: a connection overshoots them by the answers of one frame or of a group of staged
+ * orders, and what the kernel had received for it before the pause is held until it is low again.
+ * Should the peer close its side meanwhile, the connection finishes when what is held has been
+ * handled.
+ *
+ * * Fairness: a turn takes NET_ACCEPTS new connections, and of one connection no more than
+ * NET_SHARE_BYTES of input, a few orders' worth when the turn is long already; who sent more waits
+ * in a queue for the next turn. Requests that the handler puts back wait in lines of their own.
+ * When nearly all places are taken, connections that have never said anything make room.
  */
 #ifndef TG_NET_LOOP_H
 #define TG_NET_LOOP_H
@@ -37,7 +43,8 @@ struct net_options {
     uint32_t in_flight_max;    /* orders unanswered on one connection before it is not read */
     uint32_t output_bytes_max; /* answers unsent on one connection before it is not read */
     uint32_t output_chunks;    /* of NET_CHUNK_BYTES, for all connections together */
-    uint32_t held_bytes_max;   /* input of all connections together that is not handled yet */
+    uint32_t held_bytes_max;   /* input of all connections together that is not handled yet, less
+                                * 512 bytes for each, which are always there */
     int64_t idle_timeout_ns;   /* nothing received and nothing in flight: closed */
     int64_t frame_timeout_ns;  /* a frame that is not complete in this time: closed */
     int64_t write_timeout_ns;  /* output that does not move in this time: closed */
@@ -52,11 +59,27 @@ typedef uint64_t net_conn_ref;
 struct net_handler {
     void *context;
     /* A whole frame came; `body` is valid until on_frames_end. Answer with net_conn_write now or
-     * later. The frame counts as `in flight` only through net_conn_begin. */
+     * later, or put the frame back (net_conn_put_back). The frame counts as `in flight` only
+     * through net_conn_begin. */
     void (*on_frame)(void *context, struct net_conn *conn, struct tg_bytes body);
     /* The bytes of all frames handed out so far are about to go. Lets the handler take frames in
      * groups: what on_frame only looked at must be done with now. */
     void (*on_frames_end)(void *context);
+};
+
+/* What the frames of a connection wait for that the handler puts back. Within a line nobody
+ * overtakes: it moves in each turn until its first is put back again. */
+enum net_line {
+    NET_LINE_WORK,  /* the turn has no work left */
+    NET_LINE_PLACE, /* something of which there is one, or a few, is in use */
+    NET_LINE_COUNT,
+};
+
+/* What a connection uses of things that all connections of a core share. */
+enum net_use {
+    NET_USE_WAITS,   /* long polls and subscriptions */
+    NET_USE_BATCHES, /* frames of many orders */
+    NET_USE_COUNT,
 };
 
 struct net_stats {
@@ -68,6 +91,7 @@ struct net_stats {
     uint64_t bad_frames;
     uint64_t timeouts;  /* connections closed for slowness or idleness */
     uint64_t overflows; /* connections closed for want of output memory */
+    uint64_t displaced; /* silent connections closed to make room for others */
     uint32_t open;      /* connections now */
 };
 
@@ -75,7 +99,7 @@ struct net_stats {
  * `wake_fd` is an eventfd that ends net_loop_wait early; `listen_fd` stays the caller's.
  * TG_ERR_UNSUPPORTED, naming the sysctl and seccomp, where io_uring is not allowed. */
 enum tg_error net_loop_create(const struct net_options *options, int listen_fd, int wake_fd,
-                              const struct net_handler *handler, struct net_loop **loop,
+                              const struct net_handler *handler, struct net_loop **created,
                               struct tg_fault *fault);
 /* Closes what is open. */
 void net_loop_destroy(struct net_loop *loop);
@@ -93,6 +117,15 @@ void net_loop_handle(struct net_loop *loop, int64_t now_ns);
 /* Queues a send for every connection with new output. Call once a turn, after all answers. */
 void net_loop_flush(struct net_loop *loop);
 
+/* The handler did the work of `frames` plain orders for one frame. When a turn has done that of
+ * some thousand, each connection has only the beginning of what it sent looked at; the rest is for
+ * the next turns, behind the answers of this one. */
+void net_loop_spend(struct net_loop *loop, uint32_t frames);
+
+/* Little is left of the output memory: whoever could send a long answer should not make one. What
+ * is left has room for small ones. */
+bool net_loop_is_short(const struct net_loop *loop);
+
 /* Stops accepting and reading; what is in flight is still answered and sent. */
 void net_loop_drain(struct net_loop *loop);
 /* After net_loop_drain: every connection is gone. */
@@ -103,6 +136,11 @@ const struct net_stats *net_loop_stats(const struct net_loop *loop);
 /* --- connections --- */
 
 net_conn_ref net_conn_name(const struct net_conn *conn);
+/* Its place, below connections_max, which another connection takes when it is gone. */
+static inline uint32_t net_conn_place(net_conn_ref name)
+{
+    return (uint32_t)name - 1;
+}
 /* The connection of that name, or NULL when it is gone. */
 struct net_conn *net_conn_find(struct net_loop *loop, net_conn_ref name);
 
@@ -118,9 +156,16 @@ bool net_conn_is_open(const struct net_conn *conn);
  * being asked. */
 bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn);
 
-/* This connection has cost enough for one turn: what else it sent waits for the next. Call it after
- * a request that takes long. */
+/* This connection has cost enough for one turn: what else it sent waits for the next, in the line
+ * of NET_LINE_WORK. Call it after a request that takes long. */
 void net_conn_yield(struct net_loop *loop, struct net_conn *conn);
+
+/* For on_frame: the frame is not taken, nothing was done for it. It comes again in a later turn,
+ * when those before it in its line have been served; what was sent behind it waits with it. */
+void net_conn_put_back(struct net_loop *loop, struct net_conn *conn, enum net_line line);
+
+/* A counter of the handler's own, 0 when the connection is new. */
+uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use);
 
 /* Room for `bytes` (at most 4,096) of output that lie together; fill it and call net_conn_filled
  * with what was used. NULL when the output memory is used up: the connection closes, and its

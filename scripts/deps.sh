@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for what is asked for: build, test, lint, fuzz or
-# peers.
+# Installs the Debian packages that are missing for what is asked for: build, test, lint, fuzz,
+# memcheck, bench or peers.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -9,7 +9,9 @@ build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-
 test='libcriterion-dev'
 lint='clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-14-dev'
-peers='redis-server'
+memcheck='valgrind libc6-dbg'
+bench='valgrind jq'
+peers='redis-server postgresql'
 
 wanted=''
 for set in "$@"; do
@@ -18,8 +20,10 @@ for set in "$@"; do
     test) wanted="$wanted $test" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    memcheck) wanted="$wanted $memcheck" ;;
+    bench) wanted="$wanted $bench" ;;
     peers) wanted="$wanted $peers" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, peers)" >&2; exit 2 ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, memcheck, bench, peers)" >&2; exit 2 ;;
     esac
 done
 
@@ -42,6 +46,35 @@ else
 fi
 echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
-# The lists of a fresh machine may be old or absent; a service that a package brings must not start.
+# The lists of a fresh machine may be old or absent.
 $as apt-get update -qq
+
+# A service that a package brings is not started, nor enabled, and no database cluster is made for it:
+# what is benched runs on directories of its own.
+policy=/usr/sbin/policy-rc.d
+clusters=/etc/postgresql-common/createcluster.d
+cluster=$clusters/tidegate-bench.conf
+undo=''
+case "$missing " in *' redis-server '* | *' postgresql '*)
+    undo='true'
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as tee $policy >/dev/null
+        $as chmod 755 $policy
+        undo="$undo; $as rm -f $policy"
+    fi
+    if [ ! -e /etc/postgresql-common ]; then
+        $as mkdir -p $clusters
+        echo 'create_main_cluster = false' | $as tee $cluster >/dev/null
+        undo="$undo; $as rm -f $cluster"
+    fi
+    trap "$undo" EXIT
+    ;;
+esac
 $as env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $install >/dev/null
+for service in redis-server postgresql; do
+    case "$missing " in *" $service "*)
+        ! command -v systemctl >/dev/null 2>&1 || $as systemctl disable $service >/dev/null 2>&1 || true
+        ! command -v update-rc.d >/dev/null 2>&1 || $as update-rc.d $service disable >/dev/null 2>&1 || true
+        ;;
+    esac
+done

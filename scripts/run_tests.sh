@@ -3,6 +3,8 @@
 # "N passed, N failed". Exits 1 when a test failed, a program died, or nothing ran.
 #
 # usage: run_tests.sh SECONDS PROGRAM...     (SECONDS: the most that one program may take)
+#
+# With TG_TEST_WRAPPER each program is run by that one, such as tests/memcheck/unit.sh.
 set -u
 
 limit=$1
@@ -13,7 +15,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 for program in "$@"; do
-    timeout --kill-after=5 "$limit" "$program" --color=never >"$log" 2>&1
+    timeout --kill-after=5 "$limit" ${TG_TEST_WRAPPER:-} "$program" --color=never >"$log" 2>&1
     status=$?
     # [====] Synthesis: Tested: 5 | Passing: 5 | Failing: 0 | Crashing: 0
     counts=$(sed -n 's/.*Tested: *\([0-9]*\) *| *Passing: *\([0-9]*\).*/\1 \2/p' "$log" | tail -n 1)

@@ -14,8 +14,9 @@ static void *must_alloc(size_t bytes)
 {
     void *memory = calloc(1, bytes);
     if (!memory) {
-        tg_log_error("no memory for a message between cores; stopping");
-        _exit(EXIT_FAILURE);
+        tg_log_error("out of memory for a message between cores; stopping. Give the process more "
+                     "memory and start again: recovery tells what is durable.");
+        _exit(SRV_EXIT_MEMORY);
     }
     return memory;
 }
@@ -99,6 +100,7 @@ static bool ask(struct srv_core *core, struct srv_control *control, uint32_t sha
 {
     if (core->unsent[shard].first || !srv_core_request_slot(core, shard))
         return false;
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the slot that push wants has just been seen
     return push(core, message(core, control, SRV_HOLD_ASK, shard, &control->holds->take));
 }
 

@@ -21,7 +21,7 @@
     X(server, output_bytes_max, 262144, 4096, 1073741824,                                          \
       "answers unsent on one connection before it is not read")                                    \
     X(server, output_memory_mib, 512, 1, 65536, "unsent answers of all connections of one core")   \
-    X(server, held_memory_mib, 256, 5, 4095,                                                       \
+    X(server, held_memory_mib, 256, 6, 4095,                                                       \
       "received, not yet handled, of all connections of a core")                                   \
     X(server, idle_timeout_s, 600, 1, 31536000, "a connection without traffic is closed")          \
     X(server, frame_timeout_s, 30, 1, 86400, "a frame must be complete in this time")              \

@@ -2,10 +2,14 @@
 
 #include "base/assert.h"
 #include "server/life.h"
+#include "server/pages.h"
 #include "server/sales.h"
 #include "server/server.h"
 
 #include <stdlib.h>
+
+/* What a change costs on the core of its connection, where it is mostly decided as well. */
+#define CONTROL_WORK 6
 
 /* --- the ways --- */
 
@@ -54,13 +58,14 @@ struct srv_way {
 #define WAY(KIND, name, read_, decide_, settle_, answer_)                                          \
     {                                                                                              \
         .kind = TIDEGATE__V1__REQUEST__KIND_##KIND,                                                \
-        .descriptor = &tidegate__v1__##name##_request__descriptor, .read = read_,                  \
-        .decide = decide_, .settle = settle_, .answer = answer_                                    \
+        .descriptor = &tidegate__v1__##name##_request__descriptor, .read = (read_),                \
+        .decide = (decide_), .settle = (settle_), .answer = (answer_)                              \
     }
 #define LIFE_WAY(KIND, name, step)                                                                 \
     WAY(KIND, name, srv_life_read_##step, srv_life_decide, srv_life_settle, srv_life_answer_##step)
-#define SALES_WAY(KIND, name, step)                                                                \
-    WAY(KIND, name, srv_sales_read_##step, srv_sales_decide, srv_sales_settle, srv_sales_answer)
+#define SALES_WAY(KIND, name, step, what)                                                          \
+    WAY(KIND, name, srv_sales_read_##step, srv_sales_decide_##what, srv_sales_settle_##what,       \
+        srv_sales_answer)
 #define GROUP_WAY(KIND, name)                                                                      \
     WAY(KIND, name, read_group, decide_group, srv_groups_settle, answer_group)
 
@@ -76,11 +81,11 @@ static const struct srv_way ways[] = {
     GROUP_WAY(ACK_EVENTS, ack_events),
     GROUP_WAY(CREATE_GROUP, create_group),
     GROUP_WAY(DELETE_GROUP, delete_group),
-    SALES_WAY(ADJUST_STOCK, adjust_stock, adjust),
-    SALES_WAY(CREATE_SALE, create_sale, create),
-    SALES_WAY(PAUSE_SALE, pause_sale, pause),
-    SALES_WAY(RESUME_SALE, resume_sale, resume),
-    SALES_WAY(CLOSE_SALE, close_sale, close),
+    SALES_WAY(ADJUST_STOCK, adjust_stock, adjust, adjust),
+    SALES_WAY(CREATE_SALE, create_sale, create, create),
+    SALES_WAY(PAUSE_SALE, pause_sale, pause, state),
+    SALES_WAY(RESUME_SALE, resume_sale, resume, state),
+    SALES_WAY(CLOSE_SALE, close_sale, close, state),
 };
 
 static const struct srv_way *way_of(uint32_t kind)
@@ -125,7 +130,8 @@ struct srv_control *srv_control_create(struct srv_core *core, struct net_conn *c
 void srv_control_request(struct srv_core *core, struct net_conn *conn,
                          const struct tg_envelope *envelope)
 {
-    if (srv_reads_request(core, conn, envelope) || srv_events_request(core, conn, envelope))
+    if (srv_reads_request(core, conn, envelope) || srv_pages_request(core, conn, envelope) ||
+        srv_events_request(core, conn, envelope))
         return;
     const struct srv_way *way = way_of(envelope->kind);
     if (!way) {
@@ -148,6 +154,7 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
         return;
     }
     way->read(core, control, message);
+    srv_core_spend(core, CONTROL_WORK);
     net_conn_begin(conn, 1);
     srv_control_start(core, control);
 }
@@ -237,7 +244,7 @@ bool srv_control_is_busy(const struct srv_core *core)
 
 static void control_free(struct srv_control *control)
 {
-    tg_assert(!control->holds);
+    tg_assert(!control->holds && control->wait.key == 0);
     if (control->kind == TIDEGATE__V1__REQUEST__KIND_CREATE_SALE)
         free(control->sale.def);
     if (control->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)

@@ -68,6 +68,15 @@ struct srv_placing {
     struct tg_answer answer; /* with ACCEPTED */
 };
 
+/* A request that waits at its owner: server/waits.h. */
+struct srv_wait {
+    uint64_t key;             /* of its request id; 0: no retry could follow it */
+    struct srv_control *next; /* of the same bucket */
+    struct srv_control_list followers;
+    uint32_t slot; /* the order in flight that it is a retry of, or ENG_SLOT_NONE */
+    uint32_t generation;
+};
+
 struct srv_control {
     struct srv_address address;
     const struct srv_way *way;
@@ -82,6 +91,7 @@ struct srv_control {
         struct srv_placing placing;
     };
     struct srv_holds *holds; /* server/cart.c, while other cores do something for it; owned */
+    struct srv_wait wait;
     /* what came of it */
     enum tg_verdict verdict;
     enum tg_field field;
@@ -147,7 +157,7 @@ static inline struct srv_control *srv_control_list_take(struct srv_control_list 
     return control;
 }
 
-/* server/reads.c: answers GetOrder, ListOrders, GetItem, GetServerTime, ListSales, GetSale,
+/* server/reads.c: answers GetOrder, GetItem, GetServerTime, ListSales, GetSale,
  * GetTeam, ListTeams. False when the request is none of these. */
 bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
                        const struct tg_envelope *envelope);

@@ -9,17 +9,24 @@
 #include "server/events.h"
 #include "server/lanes.h"
 #include "server/life.h"
+#include "server/pages.h"
 #include "server/server.h"
+#include "server/waits.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+/* Descriptors that are not connections: files, rings, event counters. */
+#define DESCRIPTORS_KEPT 256
 /* How long a core sleeps at most when nothing happens; timeouts and sweeps are that coarse. */
-#define IDLE_WAIT_NS    (100 * TG_NS_PER_MS)
-#define SWEEP_EVERY_NS  (50 * TG_NS_PER_MS)
+#define IDLE_WAIT_NS     (100 * TG_NS_PER_MS)
+#define SWEEP_EVERY_NS   (50 * TG_NS_PER_MS)
 /* Requests of one other core that are decided in one turn, so that no core starves another. */
-#define REQUESTS_A_TURN 1024
+#define REQUESTS_A_TURN  1024
+/* A request beyond plain orders counts for so many of them. */
+#define CONTROL_COST     16
 
 /* --- what the shard loads from: the core's snapshot --- */
 
@@ -68,12 +75,14 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     core->server = server;
     core->core = number;
     core->shard = &server->engine.shards[number];
+    core->conn_waits = tg_mem_map(srv_waits_bytes(&server->config));
     core->pending = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*core->pending));
     core->batches = tg_mem_map(SRV_BATCHES_MAX * sizeof(*core->batches));
     core->scratch = tg_mem_map(SRV_SCRATCH_BYTES);
     void *arena = tg_mem_map(SRV_ARENA_BYTES);
     struct tg_record *records = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*records));
-    if (!core->pending || !core->batches || !core->scratch || !arena || !records)
+    if (!core->conn_waits || !core->pending || !core->batches || !core->scratch || !arena ||
+        !records)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for core %u", number);
     tg_arena_init(&core->arena, arena, SRV_ARENA_BYTES);
     tg_journal_init(&core->journal, records);
@@ -82,7 +91,8 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     enum tg_error error;
     if ((error = tg_waker_init(&core->waker, fault)) != TG_ERR_OK ||
         (error = sto_reader_open(server->storage, &core->reader, fault)) != TG_ERR_OK ||
-        (error = srv_lanes_create(core, fault)) != TG_ERR_OK)
+        (error = srv_lanes_create(core, fault)) != TG_ERR_OK ||
+        (error = srv_pages_create(core, fault)) != TG_ERR_OK)
         return error;
     return srv_events_create(core, fault);
 }
@@ -144,6 +154,43 @@ void srv_core_append_unit(struct srv_core *core, const struct eng_unit *unit,
 
 /* --- what a turn does --- */
 
+static void begin_turn(struct srv_core *core)
+{
+    core->work_left = SRV_WORK_A_TURN;
+    core->served = 0;
+}
+
+/* It is too much for what is under way. */
+static bool must_wait(const struct srv_core *core, const struct net_conn *conn, uint32_t kind)
+{
+    return srv_pages_must_wait(core, conn, kind) ||
+           (kind == TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS &&
+            core->ingested_count >= SRV_INGESTED_MAX);
+}
+
+/* Whoever sends an order and then a pause means just that: what is staged goes first. */
+static void on_request(struct srv_core *core, struct net_conn *conn,
+                       const struct tg_envelope *envelope)
+{
+    if (must_wait(core, conn, envelope->kind)) {
+        net_conn_put_back(core->net, conn, NET_LINE_PLACE);
+        return;
+    }
+    if (!srv_core_has_work_left(core)) {
+        net_conn_put_back(core->net, conn, NET_LINE_WORK);
+        return;
+    }
+    if (core->served != net_conn_name(conn)) {
+        core->served = net_conn_name(conn);
+        core->served_from = core->work_left;
+    }
+    srv_core_spend(core, SRV_WORK_OF_REQUEST);
+    srv_orders_decide_staged(core);
+    srv_control_request(core, conn, envelope);
+    if (core->served_from - core->work_left >= SRV_WORK_OF_CONN)
+        net_conn_yield(core->net, conn);
+}
+
 static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
 {
     struct srv_core *core = context;
@@ -158,11 +205,8 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
         srv_orders_place(core, conn, &envelope);
     else if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)
         srv_orders_place_batch(core, conn, &envelope);
-    else {
-        srv_orders_decide_staged(
-            core); /* whoever sends an order and then a pause means just that */
-        srv_control_request(core, conn, &envelope);
-    }
+    else
+        on_request(core, conn, &envelope);
 }
 
 static void on_frames_end(void *context)
@@ -187,11 +231,13 @@ static bool take_requests(struct srv_core *core)
     for (uint32_t sender = 0; sender < core->server->config.threads; sender++) {
         struct tg_ring *ring = from(core->server->requests, core, sender);
         struct srv_request *request = NULL;
-        for (uint32_t taken = 0; taken < REQUESTS_A_TURN; taken++) {
+        for (uint32_t cost = 0; cost < REQUESTS_A_TURN;) {
             request = tg_ring_front(ring);
+            uint32_t its_cost = request && request->control ? CONTROL_COST : 1;
             if (!request || !take_request(core, request))
                 break;
             tg_ring_pop(ring);
+            cost += its_cost;
         }
         more = more || request;
     }
@@ -293,12 +339,44 @@ static void take_completions(struct srv_core *core)
         bool is_fence = record->kind == TG_RECORD_FENCE;
         if (!complete(core, &pending, record))
             return;
+        if (is_fence && !pending.control)
+            eng_shard_fence_settle(core->shard, record);
         tg_journal_release(&core->journal);
         if (is_fence && pending.control) {
             core->fenced--;
-            srv_control_decide(core, pending.control);
+            core->fences_over_count++;
+            srv_control_list_put(&core->fences_over, pending.control);
         }
     }
+}
+
+/* The order that it is a retry of, if it is one, was remembered for this. */
+static void decide_behind_fence(struct srv_core *core)
+{
+    struct srv_control *control = srv_control_list_take(&core->fences_over);
+    uint32_t slot = control->wait.slot, generation = control->wait.generation;
+    core->fences_over_count--;
+    --*srv_waits_of_conn(core, control);
+    srv_control_decide(core, control);
+    if (slot != ENG_SLOT_NONE)
+        eng_requests_let_go(&core->shard->requests, slot, generation);
+}
+
+/* A crowd about one order comes out from behind its fences all at once, and all but one of it has
+ * to wait again. A few of each list in a turn, so that nobody else waits for the crowd. */
+static void decide_deferred(struct srv_core *core)
+{
+    for (int i = 0; i < SRV_DEFERRED_A_TURN && core->fences_over.first; i++)
+        decide_behind_fence(core);
+    for (int i = 0; i < SRV_DEFERRED_A_TURN && core->ingested.first; i++) {
+        core->ingested_count--;
+        srv_control_decide(core, srv_control_list_take(&core->ingested));
+    }
+}
+
+static bool has_deferred(const struct srv_core *core)
+{
+    return core->fences_over.first || core->ingested.first;
 }
 
 static void wake_others(struct srv_core *core)
@@ -336,7 +414,7 @@ static bool must_send(const struct srv_core *core)
 static bool has_work(struct srv_core *core)
 {
     if (tg_journal_has_completions(&core->journal) || srv_lanes_ready(core) ||
-        srv_events_ready(core) || must_send(core))
+        srv_events_ready(core) || must_send(core) || has_deferred(core) || srv_pages_busy(core))
         return true;
     for (uint32_t sender = 0; sender < core->server->config.threads; sender++)
         if (tg_ring_front(from(core->server->requests, core, sender)) ||
@@ -356,11 +434,30 @@ static void wait(struct srv_core *core, bool busy)
     tg_waker_rise(&core->waker);
 }
 
+/* As many as are configured, and as the process may have descriptors for: one that cannot be
+ * accepted waits without an answer, one above the limit is told so. */
+static uint32_t connections_max(const struct srv_config *config)
+{
+    struct rlimit limit;
+    uint64_t most = config->connections_max;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return (uint32_t)most;
+    uint64_t spare = limit.rlim_cur > 2ul * DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT
+                                                             : limit.rlim_cur / 2;
+    uint64_t share = spare / config->threads > 0 ? spare / config->threads : 1;
+    if (share >= most)
+        return (uint32_t)most;
+    tg_log_warn("%" PRIu64 " connections on one core, not %" PRIu64
+                ": the limit of open files is %" PRIu64,
+                share, most, (uint64_t)limit.rlim_cur);
+    return (uint32_t)share;
+}
+
 static bool build_net(struct srv_core *core)
 {
     const struct srv_config *config = &core->server->config;
     struct net_options options = {
-        .connections_max = (uint32_t)config->connections_max,
+        .connections_max = connections_max(config),
         .in_flight_max = (uint32_t)config->in_flight_max,
         .output_bytes_max = (uint32_t)config->output_bytes_max,
         .output_chunks = (uint32_t)(config->output_memory_mib * 1024 * 1024 / NET_CHUNK_BYTES),
@@ -379,11 +476,22 @@ static bool build_net(struct srv_core *core)
     return false;
 }
 
+/* For srv_stats_fill on other cores. */
+static void publish_figures(struct srv_core *core)
+{
+    const struct net_stats *net = net_loop_stats(core->net);
+    tg_count_set(&core->stats.connections_accepted, net->accepted);
+    tg_count_set(&core->stats.connections_closed, net->closed);
+    tg_count_set(&core->stats.frames, net->frames);
+    tg_count_set(&core->stats.bad_frames, net->bad_frames);
+}
+
 /* Nothing of this core's connections is on its way any more. */
 static bool drained(const struct srv_core *core)
 {
     return net_loop_drained(core->net) && tg_journal_in_flight(&core->journal) == 0 &&
-           srv_lanes_waiting(core) == 0 && core->holding == 0 && !must_send(core);
+           srv_lanes_waiting(core) == 0 && core->holding == 0 && !must_send(core) &&
+           !has_deferred(core);
 }
 
 static void log_figures(const struct srv_core *core)
@@ -392,12 +500,13 @@ static void log_figures(const struct srv_core *core)
     uint64_t answers = 0;
     for (int verdict = 0; verdict < TG_VERDICT_COUNT; verdict++)
         answers += core->stats.verdicts[verdict];
-    tg_log_info(
-        "core %u: %" PRIu64 " answers to orders, %" PRIu64 " accepted (%" PRIu64
-        " of them retries); %" PRIu64 " connections, %" PRIu64 " turned away, %" PRIu64
-        " closed for slowness, %" PRIu64 " for want of memory; %" PRIu64 " frames, %" PRIu64 " bad",
-        core->core, answers, core->stats.verdicts[TG_ACCEPTED], core->stats.replayed, net->accepted,
-        net->refused, net->timeouts, net->overflows, net->frames, net->bad_frames);
+    tg_log_info("core %u: %" PRIu64 " answers to orders, %" PRIu64 " accepted (%" PRIu64
+                " of them retries); %" PRIu64 " connections, %" PRIu64 " turned away, %" PRIu64
+                " closed for slowness, %" PRIu64 " for want of memory, %" PRIu64
+                " for room; %" PRIu64 " frames, %" PRIu64 " bad",
+                core->core, answers, core->stats.verdicts[TG_ACCEPTED], core->stats.replayed,
+                net->accepted, net->refused, net->timeouts, net->overflows, net->displaced,
+                net->frames, net->bad_frames);
 }
 
 void *srv_core_run(void *argument)
@@ -405,15 +514,18 @@ void *srv_core_run(void *argument)
     struct srv_core *core = argument;
     if (!build_net(core))
         _exit(EXIT_FAILURE);
+    sem_post(&core->server->threads_ready);
     read_clocks(core);
     bool busy = true; /* the first turn arms the listener */
     for (;;) {
         wait(core, busy);
         read_clocks(core);
+        begin_turn(core);
         net_loop_handle(core->net, core->now_mono_ns);
         busy = take_requests(core);
         take_replies(core);
         take_completions(core);
+        decide_deferred(core);
         bool draining = atomic_load_explicit(&core->server->draining, memory_order_acquire);
         srv_lanes_turn(core);
         srv_cart_turn(core);
@@ -421,6 +533,7 @@ void *srv_core_run(void *argument)
         /* A timer that is due while the core drains is due at the next start as well. */
         busy = (!draining && srv_timers_turn(core)) || busy;
         srv_events_turn(core);
+        srv_pages_turn(core);
         sweep(core);
         wake_others(core);
         if (draining) {
@@ -432,6 +545,7 @@ void *srv_core_run(void *argument)
                 break;
         }
         net_loop_flush(core->net);
+        publish_figures(core);
     }
     log_figures(core);
     net_loop_destroy(core->net);

@@ -3,12 +3,16 @@
  * A turn of the loop:
  *
  *   wait for the kernel -> frames: decode, decide or forward     (orders.c, control.c, reads.c)
+ *                          requests beyond plain orders as far as the turn's work goes; the others
+ *                          are put back and come again
  *                       -> requests from other cores: decide
  *                       -> replies from other cores: send
  *                       -> completions of the journal: settle, answer
+ *                       -> requests whose turn has come: decide    (srv_core_defer)
  *                       -> orders that wait in lanes: decide      (lanes.h)
  *                       -> timers that are due: decide            (timers.c)
  *                       -> consumers that wait: send              (events.h)
+ *                       -> the next piece of a page: read         (pages.h)
  *                       -> wake whoever has work from us, queue the sends
  *
  * Each ordered pair of cores has two rings, one for requests and one for replies. A full request
@@ -21,6 +25,7 @@
 #define TG_SERVER_CORE_H
 
 #include "base/arena.h"
+#include "base/count.h"
 #include "base/journal.h"
 #include "base/ring.h"
 #include "base/waker.h"
@@ -32,13 +37,32 @@
 #include <pthread.h>
 
 /* Batches (PlaceOrders) of one core that are not answered yet. */
-#define SRV_BATCHES_MAX   1024
-/* Requests of one core that wait behind fences. Each commit that lets one of them go on decides the
- * others again, so this bounds what a crowd about one order or team costs everybody else. */
-#define SRV_FENCED_MAX    4096
+#define SRV_BATCHES_MAX      1024
+/* Of these, and of SRV_INGESTS_MAX, what one connection may have. */
+#define SRV_CONN_BATCHES_MAX 256
+/* What requests beyond plain orders may cost in one turn, in units of about a microsecond: each
+ * says what it costs by what it looked at (srv_core_spend). The one that passes this mark is the
+ * last. */
+#define SRV_WORK_A_TURN      300
+/* Of this, what one connection has before others that wait have their turn. */
+#define SRV_WORK_OF_CONN     50
+/* What any of them costs at least. */
+#define SRV_WORK_OF_REQUEST  2
+/* Orders of IngestOrders that were read and wait for their decision: beyond that, frames wait. */
+#define SRV_INGESTED_MAX     16384
+/* Deferred requests of each list that are decided in one turn. */
+#define SRV_DEFERRED_A_TURN  64
+/* Requests of one core that wait behind fences, or behind one that they are a retry of. Each commit
+ * that lets one of them go on decides the others again, so this bounds what a crowd about one order
+ * or team costs everybody else. */
+#define SRV_FENCED_MAX       4096
+/* Of these, what one connection may have. */
+#define SRV_CONN_FENCED_MAX  1024
+/* Buckets of the table of requests that wait: server/waits.h. */
+#define SRV_WAIT_BUCKETS     1024
 /* What one control request may unpack to, and one answer may pack to. */
-#define SRV_ARENA_BYTES   (16 * 1024 * 1024)
-#define SRV_SCRATCH_BYTES (TG_FRAME_BATCH_BYTES_MAX + 64)
+#define SRV_ARENA_BYTES      ((size_t)16 * 1024 * 1024)
+#define SRV_SCRATCH_BYTES    (TG_FRAME_BATCH_BYTES_MAX + (size_t)64)
 
 /* Where an answer goes. */
 struct srv_address {
@@ -116,10 +140,12 @@ struct srv_staged {
     struct tg_order order;
 };
 
-/* Figures of one core; its thread writes. */
+/* Figures of one core; its thread counts (base/count.h), any may read. */
 struct srv_core_stats {
     uint64_t verdicts[TG_VERDICT_COUNT];
     uint64_t replayed;
+    /* copies of its net_stats, at most a turn old */
+    uint64_t connections_accepted, connections_closed, frames, bad_frames;
 };
 
 struct srv_server;
@@ -142,13 +168,25 @@ struct srv_core {
     struct srv_batch *batches;
     uint32_t batch_free; /* number + 1 of the first free one */
     uint32_t batch_high_water;
-    struct srv_events *events;                         /* server/events.c */
-    struct srv_lanes *lanes;                           /* server/lanes.c */
+    struct srv_events *events; /* server/events.c */
+    struct srv_lanes *lanes;   /* server/lanes.c */
+    struct srv_pages *pages;   /* server/pages.c */
+    int32_t work_left;         /* of this turn: SRV_WORK_A_TURN */
+    net_conn_ref served;       /* whose requests are looked at just now; 0: nobody's yet */
+    int32_t served_from;       /* what was left of the work when that began */
+    /* to be decided, a few in each turn: behind their fences; and orders of IngestOrders */
+    struct srv_control_list fences_over;
+    struct srv_control_list ingested;
+    uint32_t fences_over_count;
+    uint32_t ingested_count;
+    uint16_t *conn_waits; /* of those that wait, each connection's: server/waits.h */
     struct srv_control_list unanswered[TG_SHARDS_MAX]; /* final, on their way to each core */
     struct srv_hold_list unsent[TG_SHARDS_MAX];        /* must reach each core */
-    uint32_t holding; /* requests for which other cores hold units, or were asked to */
-    uint32_t ingests; /* IngestOrders that are not answered */
-    uint32_t fenced;  /* requests that wait behind a fence of their own in the journal */
+    uint32_t holding;   /* requests for which other cores hold units, or were asked to */
+    uint32_t ingests;   /* IngestOrders that are not answered */
+    uint32_t fenced;    /* requests that wait behind a fence of their own in the journal */
+    uint32_t following; /* retries that wait for a request that waits */
+    struct srv_control *waiting[SRV_WAIT_BUCKETS]; /* requests that wait, by request id */
     struct tg_arena arena;
     uint8_t *scratch;
     struct srv_core_stats stats;
@@ -201,8 +239,20 @@ int64_t srv_timers_wait_ns(const struct srv_core *core, int64_t longest_ns);
 /* An answer to an order left this core, or would have if its connection still stood. */
 static inline void srv_core_count(struct srv_core *core, enum tg_verdict verdict, bool replayed)
 {
-    core->stats.verdicts[verdict]++;
-    core->stats.replayed += replayed;
+    tg_count(&core->stats.verdicts[verdict], 1);
+    tg_count(&core->stats.replayed, replayed);
+}
+
+/* A request beyond plain orders did as much work. */
+static inline void srv_core_spend(struct srv_core *core, uint32_t work)
+{
+    core->work_left -= (int32_t)work;
+}
+
+/* The turn has work left for another one. */
+static inline bool srv_core_has_work_left(const struct srv_core *core)
+{
+    return core->work_left > 0;
 }
 
 /* Publishes the reserved record with who waits for it. */

@@ -7,7 +7,14 @@
 #include <inttypes.h>
 
 /* Events that one page looks at, so that a filter cannot hold the core up. */
-#define SCAN_EVENTS_MAX 8192
+#define SCAN_EVENTS_MAX 2048
+/* Events of one page with the orders that they are about. */
+#define WITH_ORDERS_MAX 256
+/* Events that are read, or looked at, in a microsecond. */
+#define READ_A_UNIT     4
+#define LOOKS_A_UNIT    8
+/* What a page costs beside that. */
+#define PAGE_WORK_MIN   4
 
 /* What a packed event costs in its page beside its own bytes: tag and length. */
 #define ELEMENT_BYTES_MAX 6
@@ -62,6 +69,11 @@ static bool fill_page(struct srv_core *core, const struct srv_page_ask *ask,
     return error == TG_ERR_OK || (error == TG_ERR_NOMEM && page->count > 0);
 }
 
+static uint32_t events_max(const struct srv_page_ask *ask)
+{
+    return ask->without_orders || ask->max < WITH_ORDERS_MAX ? ask->max : WITH_ORDERS_MAX;
+}
+
 /* Fills `events` from the pinned snapshot; from the first one kept when nobody said from where. */
 static enum tg_error read_events(struct srv_core *core, const struct srv_page_ask *ask,
                                  struct tg_event *events, uint32_t *filled, struct srv_page *page,
@@ -69,7 +81,7 @@ static enum tg_error read_events(struct srv_core *core, const struct srv_page_as
 {
     uint64_t after = ask->after;
     for (;;) {
-        enum tg_error error = sto_read_events(core->reader, after, ask->types, ask->max,
+        enum tg_error error = sto_read_events(core->reader, after, ask->types, events_max(ask),
                                               SCAN_EVENTS_MAX, events, filled, &page->next_sequence,
                                               &page->first_sequence, &page->last_sequence, fault);
         page->dropped = after < page->first_sequence && after != page->first_sequence - 1;
@@ -79,11 +91,21 @@ static enum tg_error read_events(struct srv_core *core, const struct srv_page_as
     }
 }
 
+/* What the page cost, by what was looked at for it. */
+static uint32_t work_of(const struct srv_page_ask *ask, const struct srv_page *page)
+{
+    uint64_t begin = ask->after != 0 ? ask->after : page->first_sequence;
+    uint64_t looks = page->next_sequence > begin ? page->next_sequence - begin : 0;
+    uint32_t reads = ask->without_orders ? page->count / READ_A_UNIT : page->count;
+    return PAGE_WORK_MIN + reads +
+           (uint32_t)(looks < SCAN_EVENTS_MAX ? looks : SCAN_EVENTS_MAX) / LOOKS_A_UNIT;
+}
+
 bool srv_page_read(struct srv_core *core, const struct srv_page_ask *ask, struct srv_page *page)
 {
-    *page = (struct srv_page){0};
+    *page = (struct srv_page){.work = PAGE_WORK_MIN};
     tg_arena_reset(&core->arena);
-    struct tg_event *events = srv_message_alloc(core, ask->max * sizeof(*events));
+    struct tg_event *events = srv_message_alloc(core, events_max(ask) * sizeof(*events));
     struct tg_fault fault = {0};
     enum tg_error error =
         events ? sto_reader_pin(core->reader, &fault)
@@ -100,5 +122,6 @@ bool srv_page_read(struct srv_core *core, const struct srv_page_ask *ask, struct
     sto_reader_unpin(core->reader);
     if (page->next_sequence < ask->after)
         page->next_sequence = ask->after;
+    page->work = work_of(ask, page);
     return read;
 }

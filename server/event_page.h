@@ -26,9 +26,11 @@ struct srv_page {
     uint64_t next_sequence;  /* how far it looked; never below `after` */
     uint64_t first_sequence; /* the first event kept */
     uint64_t last_sequence;  /* the newest one */
+    uint32_t work;           /* what it cost to read, in the units of SRV_WORK_A_TURN */
 };
 
-/* Reads a page. False when the database could not be read; the log says why. Cost: some hundred
+/* Reads a page. It ends early rather than take much longer than a plain order may wait: with orders
+ * after 256 events. False when the database could not be read; the log says why. Cost: some hundred
  * nanoseconds for each event that is looked at, a microsecond for each with its order. */
 bool srv_page_read(struct srv_core *core, const struct srv_page_ask *ask, struct srv_page *page);
 

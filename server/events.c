@@ -3,7 +3,7 @@
  * A waiter is looked at when the newest sequence moved, a group changed, a connection ended, time
  * is over, or the last turn left work; a core where nobody waits pays one branch a turn. Each look
  * at one that lags behind reads a page; a turn reads a few pages and goes on where it stopped, so
- * that many readers share a core with its orders. */
+ * that many readers share a core with its orders. One connection has a part of the places only. */
 #include "server/events.h"
 
 #include "base/assert.h"
@@ -15,8 +15,8 @@
 
 #include <stdlib.h>
 
-/* Pages that one turn reads for those who wait. */
-#define PAGES_A_TURN 4
+/* What one turn reads for those who wait, in the units of SRV_WORK_A_TURN. */
+#define WORK_A_TURN 200
 
 /* Events that a filter may hide from a subscriber before it is told how far it has come, so that it
  * can ack them. */
@@ -44,10 +44,10 @@ struct srv_waiter {
 struct srv_events {
     struct srv_waiter *waiters; /* SRV_WAITERS_MAX */
     uint32_t count;
-    uint32_t cursor;     /* who is looked at first in the next turn */
-    uint64_t pages_read; /* ever */
-    bool busy;           /* the last turn left work that nothing but a turn waits for */
-    bool is_backed;      /* somebody waits for output to go */
+    uint32_t cursor; /* who is looked at first in the next turn */
+    uint64_t work;   /* of reading pages, ever */
+    bool busy;       /* the last turn left work that nothing but a turn waits for */
+    bool is_backed;  /* somebody waits for output to go */
     int64_t deadline_ns;
     /* as of the last look */
     uint64_t sequence_seen;
@@ -212,14 +212,16 @@ static void answer(struct srv_core *core, struct net_conn *conn, const struct sr
 static bool read_page(struct srv_core *core, struct net_conn *conn, struct srv_waiter *waiter,
                       uint32_t max, struct srv_page *page)
 {
-    core->events->pages_read++;
     struct srv_page_ask ask = {
         .after = waiter->after,
         .types = waiter->types,
         .max = max,
         .without_orders = waiter->without_orders,
     };
-    if (!srv_page_read(core, &ask, page)) {
+    bool is_read = srv_page_read(core, &ask, page);
+    core->events->work += page->work;
+    srv_core_spend(core, page->work);
+    if (!is_read) {
         srv_message_fail_read(core, conn, waiter->correlation_id);
         return true;
     }
@@ -238,6 +240,12 @@ static bool serve_poll(struct srv_core *core, struct net_conn *conn, struct srv_
     bool is_over = core->now_mono_ns >= waiter->deadline_ns || !net_conn_is_open(conn);
     if (!is_over && waiter->after != 0 && waiter->after >= newest(core))
         return false;
+    if (net_loop_is_short(core->net)) {
+        core->events->is_backed = true;
+        if (is_over)
+            answer(core, conn, waiter, TG_BUSY, TG_FIELD_NONE, NULL);
+        return is_over;
+    }
     struct srv_page page;
     if (read_page(core, conn, waiter, waiter->max, &page))
         return true;
@@ -274,7 +282,7 @@ static bool serve_subscription(struct srv_core *core, struct net_conn *conn,
     uint32_t room = room_of(waiter, offset);
     if (room == 0)
         return false;
-    if (!net_conn_takes_output(core->net, conn)) {
+    if (!net_conn_takes_output(core->net, conn) || net_loop_is_short(core->net)) {
         core->events->is_backed = true;
         return false;
     }
@@ -302,8 +310,12 @@ static bool serve(struct srv_core *core, struct net_conn *conn, struct srv_waite
 
 /* --- those who are parked --- */
 
-static void remove_at(struct srv_events *events, uint32_t at)
+static void remove_at(struct srv_core *core, uint32_t at)
 {
+    struct srv_events *events = core->events;
+    struct net_conn *conn = net_conn_find(core->net, events->waiters[at].conn);
+    if (conn)
+        --*net_conn_uses(conn, NET_USE_WAITS);
     events->waiters[at] = events->waiters[events->count - 1];
     set_count(events, events->count - 1);
 }
@@ -322,17 +334,17 @@ static bool look_at(struct srv_core *core, uint32_t at)
     }
     if (conn && is_poll)
         net_conn_end(core->net, conn, 1);
-    remove_at(events, at);
+    remove_at(core, at);
     return false;
 }
 
-/* Each once, as far as the pages of one turn go. */
+/* Each once, as far as the work of one turn goes. */
 static void look_at_all(struct srv_core *core)
 {
     struct srv_events *events = core->events;
-    uint64_t pages_max = events->pages_read + PAGES_A_TURN;
+    uint64_t work_max = events->work + WORK_A_TURN;
     for (uint32_t left = events->count; left > 0; left--) {
-        if (events->pages_read >= pages_max) {
+        if (events->work >= work_max) {
             events->busy = true;
             return;
         }
@@ -366,19 +378,21 @@ static void purge(struct srv_core *core)
         if (net_conn_find(core->net, events->waiters[at].conn))
             at++;
         else
-            remove_at(events, at);
+            remove_at(core, at);
     }
 }
 
 static void park(struct srv_core *core, struct net_conn *conn, const struct srv_waiter *waiter)
 {
     struct srv_events *events = core->events;
+    uint32_t *uses = net_conn_uses(conn, NET_USE_WAITS);
     if (events->count == SRV_WAITERS_MAX)
         purge(core);
-    if (events->count == SRV_WAITERS_MAX) {
+    if (events->count == SRV_WAITERS_MAX || *uses >= SRV_CONN_WAITERS_MAX) {
         answer(core, conn, waiter, TG_BUSY, TG_FIELD_NONE, NULL);
         return;
     }
+    ++*uses;
     events->waiters[events->count] = *waiter;
     set_count(events, events->count + 1);
     if (waiter->is_subscription)
@@ -475,7 +489,7 @@ static void replace_earlier(struct srv_core *core, const struct srv_waiter *wait
         const struct srv_waiter *other = &events->waiters[at];
         if (other->is_subscription && other->conn == waiter->conn &&
             other->correlation_id == waiter->correlation_id) {
-            remove_at(events, at);
+            remove_at(core, at);
             return;
         }
     }

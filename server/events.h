@@ -18,7 +18,10 @@
 
 #include "server/core.h"
 
-#define SRV_WAITERS_MAX 4096 /* long polls and subscriptions of one core */
+#define SRV_WAITERS_MAX      4096 /* long polls and subscriptions of one core */
+#define SRV_CONN_WAITERS_MAX 256  /* of one connection */
+
+_Static_assert(SRV_CONN_WAITERS_MAX >= TG_GROUPS_MAX, "one connection may read for every group");
 
 struct srv_control;
 struct srv_events; /* of one core */

@@ -109,6 +109,7 @@ bool srv_groups_decide(struct srv_core *core, struct srv_control *control, struc
     }
     record->kind = TG_RECORD_GROUP;
     record->group.group = &groups_of(core)->groups[ask->place].next;
+    record->group.group->from_now = ask->from_now;
     record->group.removed = ask->removes;
     return false;
 }

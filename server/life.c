@@ -5,6 +5,7 @@
 #include "server/lanes.h"
 #include "server/server.h"
 #include "server/show.h"
+#include "server/waits.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -93,9 +94,6 @@ static enum eng_step take_decision(struct srv_core *core, struct srv_control *co
     placing->generation = decision->generation;
     if (!decision->replayed || decision->verdict != TG_ACCEPTED)
         return step;
-    /* When the first is durable, or was refused, a retry is decided like any other. */
-    if (decision->in_flight)
-        return ENG_WAIT;
     if (decision->slot != ENG_SLOT_NONE)
         answer_from_slot(core, control);
     else if (!answer_from_row(core, control, known_order_id))
@@ -107,36 +105,40 @@ static enum eng_step take_decision(struct srv_core *core, struct srv_control *co
 static enum eng_step ask(struct srv_core *core, struct srv_control *control,
                          enum eng_acquired acquired, struct eng_unit *unit, struct eng_take *take)
 {
+    control->wait.slot = ENG_SLOT_NONE;
     if (control->kind == TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER)
         return ask_change(core, control, acquired, unit, take);
     struct eng_decision decision = {0};
     uint64_t known_order_id = 0;
     enum eng_step step =
         ask_placing(core, control, acquired, unit, take, &decision, &known_order_id);
+    /* When the first is durable, or was refused, a retry is decided like any other. */
+    if (decision.replayed && decision.in_flight) {
+        control->wait.slot = decision.slot;
+        control->wait.generation = decision.generation;
+        return ENG_WAIT;
+    }
     if (step != ENG_FINAL && step != ENG_RECORDED)
         return step;
     return take_decision(core, control, step, &decision, known_order_id);
 }
 
-/* It is decided again when all that is in flight now has completed. True: it cannot wait, and is
- * final. */
+/* It is decided again when all that is in flight now has completed. False: it cannot wait. */
 static bool wait_behind_fence(struct srv_core *core, struct srv_control *control)
 {
     struct tg_record *record =
-        core->fenced < SRV_FENCED_MAX ? tg_journal_reserve(&core->journal) : NULL;
+        srv_waits_has_room(core, control) ? tg_journal_reserve(&core->journal) : NULL;
     if (!record) {
         srv_control_refuse(control, TG_BUSY, TG_FIELD_NONE);
-        return true;
+        return false;
     }
     core->fenced++;
-    record->kind = TG_RECORD_FENCE;
-    record->outcome = 0;
-    record->more = 0;
-    record->at_ms = core->now_ms;
-    record->fence.slot = ENG_SLOT_NONE;
-    record->fence.generation = 0;
+    ++*srv_waits_of_conn(core, control);
+    eng_shard_fence(core->shard, control->wait.slot, control->wait.generation, core->now_ms,
+                    record);
     srv_core_append(core, &control->address, control);
-    return false;
+    srv_waits_begin(core, control);
+    return true;
 }
 
 static bool go_on(struct srv_core *core, struct srv_control *control);
@@ -147,6 +149,32 @@ static bool hold(struct srv_core *core, struct srv_control *control, const struc
     return control->holds->waiting == 0 && go_on(core, control);
 }
 
+/* Does what the step says. True: the request is final. */
+static bool take_step(struct srv_core *core, struct srv_control *control, enum eng_step step,
+                      const struct eng_unit *unit, const struct eng_take *take)
+{
+    switch (step) {
+    case ENG_FINAL:
+        break;
+    case ENG_WAIT:
+        if (wait_behind_fence(core, control))
+            return false;
+        break;
+    case ENG_ACQUIRE:
+        srv_waits_begin(core, control);
+        return hold(core, control, take);
+    case ENG_RECORDED:
+        srv_core_append_unit(core, unit, control);
+        srv_waits_end(core, control);
+        return false;
+    case ENG_LOAD_FAILED:
+        control->unreadable = true;
+        break;
+    }
+    srv_waits_end(core, control);
+    return true;
+}
+
 static bool decide(struct srv_core *core, struct srv_control *control, enum eng_acquired acquired)
 {
     struct eng_unit unit = {.journal = &core->journal};
@@ -155,20 +183,21 @@ static bool decide(struct srv_core *core, struct srv_control *control, enum eng_
     if (acquired == ENG_TAKEN && step != ENG_RECORDED)
         srv_cart_release(core, control);
     srv_cart_forget(control);
-    switch (step) {
-    case ENG_FINAL:
-        return true;
-    case ENG_WAIT:
-        return wait_behind_fence(core, control);
-    case ENG_ACQUIRE:
-        return hold(core, control, &take);
-    case ENG_RECORDED:
-        srv_core_append_unit(core, &unit, control);
+    return take_step(core, control, step, &unit, &take);
+}
+
+/* Decides it now, unless it is a retry of one that waits. */
+static bool begin(struct srv_core *core, struct srv_control *control)
+{
+    switch (srv_waits_follow(core, control)) {
+    case SRV_FOLLOW_NONE:
+        return decide(core, control, ENG_NOT_ASKED);
+    case SRV_FOLLOWS:
         return false;
-    case ENG_LOAD_FAILED:
-        control->unreadable = true;
-        return true;
+    case SRV_FOLLOW_FULL:
+        break;
     }
+    srv_control_refuse(control, TG_BUSY, TG_FIELD_NONE);
     return true;
 }
 
@@ -176,7 +205,7 @@ bool srv_life_decide(struct srv_core *core, struct srv_control *control)
 {
     bool places = control->kind != TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER;
     if (!places || control->has_waited || !srv_lanes_needed(core))
-        return decide(core, control, ENG_NOT_ASKED);
+        return begin(core, control);
     control->has_waited = true;
     if (srv_lanes_put_control(core, (enum tg_lane)control->placing.order.lane, control))
         return false;
@@ -186,7 +215,7 @@ bool srv_life_decide(struct srv_core *core, struct srv_control *control)
 
 void srv_life_go_on(struct srv_core *core, struct srv_control *control)
 {
-    if (decide(core, control, ENG_NOT_ASKED))
+    if (begin(core, control))
         srv_control_finish(core, control);
 }
 
@@ -479,6 +508,8 @@ static void ingest_release(struct srv_core *core, struct net_conn *conn, struct 
         srv_message_fail_read(core, conn, ingest->address.correlation_id);
     else if (conn)
         answer_ingest(core, conn, ingest);
+    if (conn)
+        --*net_conn_uses(conn, NET_USE_BATCHES);
     core->ingests--;
     free(ingest);
 }
@@ -494,19 +525,27 @@ void srv_life_answer_ingest(struct srv_core *core, struct net_conn *conn,
     ingest_release(core, conn, ingest);
 }
 
-static struct srv_ingest *ingest_create(struct srv_core *core, const struct srv_address *address,
-                                        size_t count)
+static struct srv_ingest *ingest_create(struct srv_core *core, struct net_conn *conn,
+                                        const struct srv_address *address, size_t count)
 {
-    if (core->ingests == SRV_INGESTS_MAX)
+    uint32_t *uses = net_conn_uses(conn, NET_USE_BATCHES);
+    if (core->ingests == SRV_INGESTS_MAX || *uses >= SRV_CONN_BATCHES_MAX)
         return NULL;
     struct srv_ingest *ingest = calloc(1, sizeof(*ingest) + count * sizeof(ingest->answers[0]));
     if (!ingest)
         return NULL;
     core->ingests++;
+    ++*uses;
     ingest->address = *address;
     ingest->count = (uint32_t)count;
     ingest->unanswered = ingest->count + 1; /* one for whoever hands them out */
     return ingest;
+}
+
+static void defer(struct srv_core *core, struct srv_control *control)
+{
+    core->ingested_count++;
+    srv_control_list_put(&core->ingested, control);
 }
 
 /* Sends each order its way; those for which there is no memory are BUSY. */
@@ -526,7 +565,12 @@ static void ingest_orders(struct srv_core *core, struct net_conn *conn, struct s
         control->placing.position = i;
         srv_life_read_ingest(core, control, request->orders[i]);
         net_conn_begin(conn, 1);
-        srv_control_start(core, control);
+        /* A thousand decisions would take some milliseconds: those of this core come in their turn.
+         */
+        if (control->verdict == TG_OK && control->owner == core->core)
+            defer(core, control);
+        else
+            srv_control_start(core, control);
     }
 }
 
@@ -547,12 +591,13 @@ void srv_life_ingest(struct srv_core *core, struct net_conn *conn,
     struct srv_address address = {.conn = net_conn_name(conn),
                                   .correlation_id = envelope->correlation_id,
                                   .core = (uint16_t)core->core};
-    struct srv_ingest *ingest = ingest_create(core, &address, request->n_orders);
+    struct srv_ingest *ingest = ingest_create(core, conn, &address, request->n_orders);
     if (!ingest) {
         refuse_ingest(core, conn, envelope->correlation_id, TG_BUSY, TG_FIELD_NONE);
         return;
     }
+    srv_core_spend(core, (uint32_t)request->n_orders);
     ingest_orders(core, conn, ingest, request);
     ingest_release(core, conn, ingest);
-    net_conn_yield(core->net, conn); /* so many decisions may take some milliseconds */
+    net_conn_yield(core->net, conn); /* to read so many takes half a millisecond */
 }

@@ -45,11 +45,7 @@ bool srv_orders_decide(struct srv_core *core, struct eng_item *item, const struc
             *answer = refusal(TG_BUSY, TG_FIELD_NONE);
             return true;
         }
-        record->kind = TG_RECORD_FENCE;
-        record->outcome = 0;
-        record->more = 0;
-        record->fence.slot = decision.slot;
-        record->fence.generation = decision.generation;
+        eng_shard_fence(core->shard, decision.slot, decision.generation, core->now_ms, record);
     }
     srv_core_append(core, address, NULL);
     return false;
@@ -192,13 +188,14 @@ static void batch_answer(struct srv_core *core, struct srv_batch *batch, struct 
         srv_core_count(core, batch->answers[i].verdict, batch->answers[i].replayed);
         size += tg_answers_element(core->scratch + size, &batch->answers[i]);
     }
-    _Static_assert(TG_BATCH_ORDERS_MAX * TG_ANSWER_FRAME_BYTES_MAX <= SRV_SCRATCH_BYTES,
+    _Static_assert(TG_BATCH_ORDERS_MAX * (size_t)TG_ANSWER_FRAME_BYTES_MAX <= SRV_SCRATCH_BYTES,
                    "the answers of the largest batch fit");
     if (conn) {
         uint8_t head[TG_BATCH_HEAD_BYTES_MAX];
         size_t head_size = tg_answers_head(head, batch->correlation_id, size);
         net_conn_write(core->net, conn, head, head_size);
         net_conn_write(core->net, conn, core->scratch, size);
+        --*net_conn_uses(conn, NET_USE_BATCHES);
     }
     batch_free(core, batch);
 }
@@ -299,6 +296,11 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
     };
     if (place(core, envelope->body, &address))
         return;
+    if (!srv_core_has_work_left(core)) {
+        net_conn_put_back(core->net, conn, NET_LINE_WORK);
+        return;
+    }
+    srv_core_spend(core, TG_ORDER_LINES_MAX / 2);
     srv_orders_decide_staged(core); /* what was sent before the cart goes before it */
     srv_control_request(core, conn, envelope);
 }
@@ -343,11 +345,14 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
         refuse_batch(core, conn, envelope->correlation_id, TG_INVALID_ARGUMENT, TG_FIELD_ORDERS);
         return;
     }
-    struct srv_batch *batch = batch_take(core);
+    uint32_t *uses = net_conn_uses(conn, NET_USE_BATCHES);
+    struct srv_batch *batch = *uses < SRV_CONN_BATCHES_MAX ? batch_take(core) : NULL;
     if (!batch) {
         refuse_batch(core, conn, envelope->correlation_id, TG_BUSY, TG_FIELD_NONE);
         return;
     }
+    ++*uses;
+    net_loop_spend(core->net, orders);
     batch->conn = net_conn_name(conn);
     batch->correlation_id = envelope->correlation_id;
     batch->count = orders;

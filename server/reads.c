@@ -1,16 +1,20 @@
-/* Reads: from published words (items, sales) or an LMDB snapshot (orders). They never wait for the
- * writer and never touch another core. */
+/* Reads of one thing, or of a short list: from published words (items, sales) or an LMDB snapshot
+ * (orders, teams). They never wait for the writer and never touch another core. Each says what it
+ * costs. Pages of orders and of teams are server/pages.c. */
 #include "base/log.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "server/show.h"
+#include "server/stats.h"
 
-/* Orders or teams that one page looks at, so that a filter cannot hold the core up. To read a team
- * of a hundred seats takes ten times as long as to read an order. */
-#define SCAN_ORDERS_MAX 16384
-#define SCAN_TEAMS_MAX  1024
-/* A page ends when less than this is left of the arena: more than one order or team takes. */
-#define ARENA_BYTES_MIN (64 * 1024)
+/* Items, or sales, that are shown in a microsecond, packing included. */
+#define SHOWN_A_UNIT 2
+/* Seats of a team likewise. */
+#define SEATS_A_UNIT 8
+/* What it costs to read one row of the database. */
+#define ROW_WORK     2
+/* What GetStats costs. */
+#define STATS_WORK   20
 
 static const struct eng_catalog *catalog_of(const struct srv_core *core)
 {
@@ -143,6 +147,17 @@ static enum outcome read_server_time(const struct read *read)
     return READ_ANSWERED;
 }
 
+static enum outcome read_stats(const struct read *read)
+{
+    if (!unpack(read, &tidegate__v1__get_stats_request__descriptor))
+        return READ_MALFORMED;
+    Tidegate__V1__GetStatsResponse *answer = srv_message_alloc(read->core, sizeof(*answer));
+    srv_stats_fill(read->core, answer);
+    read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_GET_STATS;
+    read->response->get_stats = answer;
+    return READ_ANSWERED;
+}
+
 static enum outcome read_item(const struct read *read)
 {
     const Tidegate__V1__GetItemRequest *request =
@@ -202,9 +217,14 @@ static enum outcome read_sales(const struct read *read)
         answer->message = (char *)tg_field_advice(TG_FIELD_LIMIT);
         return READ_ANSWERED;
     }
+    if (net_loop_is_short(read->core->net)) {
+        answer->verdict = (Tidegate__V1__Verdict)TG_BUSY;
+        return READ_ANSWERED;
+    }
     answer->verdict = (Tidegate__V1__Verdict)TG_OK;
     uint32_t rest = request->offset < answer->total ? answer->total - request->offset : 0;
     uint32_t count = rest < limit ? rest : limit;
+    srv_core_spend(read->core, count / SHOWN_A_UNIT);
     Tidegate__V1__Sale *sales = srv_message_alloc(read->core, count * sizeof(*sales));
     answer->sales = srv_message_alloc(read->core, count * sizeof(*answer->sales));
     for (uint32_t i = 0; i < count; i++) {
@@ -220,6 +240,7 @@ static void fill_items(const struct read *read, Tidegate__V1__GetSaleResponse *a
 {
     uint32_t rest = offset < sale->item_count ? sale->item_count - offset : 0;
     uint32_t count = rest < limit ? rest : limit;
+    srv_core_spend(read->core, count / SHOWN_A_UNIT);
     Tidegate__V1__ItemStatus *statuses = srv_message_alloc(read->core, count * sizeof(*statuses));
     Tidegate__V1__SaleItem *items = srv_message_alloc(read->core, count * sizeof(*items));
     answer->items = srv_message_alloc(read->core, count * sizeof(*answer->items));
@@ -250,6 +271,8 @@ static enum outcome read_sale(const struct read *read)
         answer->verdict = (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT;
         answer->field = (char *)"item_limit";
         answer->message = (char *)tg_field_advice(TG_FIELD_LIMIT);
+    } else if (net_loop_is_short(read->core->net)) {
+        answer->verdict = (Tidegate__V1__Verdict)TG_BUSY;
     } else {
         answer->verdict = (Tidegate__V1__Verdict)TG_OK;
         answer->sale = srv_message_alloc(read->core, sizeof(*answer->sale));
@@ -281,6 +304,7 @@ static enum outcome read_order(const struct read *read)
     enum tg_error error = srv_show_stored_order(read->core, &out->order, request->order_id);
     out->answer.verdict = (Tidegate__V1__Verdict)(error == TG_ERR_OK ? TG_OK : TG_UNKNOWN_ORDER);
     out->answer.order = error == TG_ERR_OK ? &out->order : NULL;
+    srv_core_spend(read->core, ROW_WORK);
     return outcome_of(error);
 }
 
@@ -305,166 +329,8 @@ static enum outcome read_team(const struct read *read)
     out->answer.verdict = (Tidegate__V1__Verdict)(error == TG_ERR_OK ? TG_OK : TG_UNKNOWN_TEAM);
     if (error == TG_ERR_OK && srv_show_team(read->core, &out->team, &team, true))
         out->answer.team = &out->team;
+    srv_core_spend(read->core, ROW_WORK + out->team.claimed / SEATS_A_UNIT);
     return outcome_of(error);
-}
-
-/* --- pages: messages are added until the page is full, in number or in bytes --- */
-
-struct page {
-    struct srv_core *core;
-    const struct eng_sale *sale; /* NULL: of all */
-    ProtobufCMessage **messages;
-    uint32_t count;
-    uint32_t count_max;
-    size_t bytes; /* packed */
-};
-
-static bool page_begin(struct page *page, struct srv_core *core, uint32_t count_max)
-{
-    *page = (struct page){.core = core, .count_max = count_max};
-    page->messages = srv_message_alloc(core, count_max * sizeof(*page->messages));
-    return page->messages != NULL;
-}
-
-static bool page_is_full(const struct page *page)
-{
-    return page->count == page->count_max ||
-           page->core->arena.size - page->core->arena.used < ARENA_BYTES_MIN;
-}
-
-/* Adds the message; false when it would make the answer too long. */
-static bool page_add(struct page *page, ProtobufCMessage *message)
-{
-    /* Its tag and length come beside it. */
-    size_t bytes = protobuf_c_message_get_packed_size(message) + TG_FRAME_PREFIX_BYTES_MAX;
-    if (page->bytes + bytes > SRV_PAGE_BYTES_MAX)
-        return false;
-    page->bytes += bytes;
-    page->messages[page->count++] = message;
-    return true;
-}
-
-static bool page_wants(const struct page *page, uint32_t item)
-{
-    return !page->sale || item - page->sale->first_item < page->sale->item_count;
-}
-
-static bool visit_order(void *context, const struct tg_order_row *row, const struct tg_life *life)
-{
-    struct page *page = context;
-    if (!page_wants(page, row->item))
-        return true;
-    if (page_is_full(page))
-        return false;
-    Tidegate__V1__Order *order = srv_message_alloc(page->core, sizeof(*order));
-    return order && srv_show_order(page->core, order, row, life) && page_add(page, &order->base);
-}
-
-static enum outcome read_orders(const struct read *read)
-{
-    const Tidegate__V1__ListOrdersRequest *request =
-        unpack(read, &tidegate__v1__list_orders_request__descriptor);
-    if (!request)
-        return READ_MALFORMED;
-    struct srv_core *core = read->core;
-    Tidegate__V1__ListOrdersResponse *answer = srv_message_alloc(core, sizeof(*answer));
-    tidegate__v1__list_orders_response__init(answer);
-    read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_LIST_ORDERS;
-    read->response->list_orders = answer;
-
-    uint32_t limit = page_size(request->limit, TG_ORDERS_PAGE_DEFAULT, TG_ORDERS_PAGE_MAX);
-    const struct eng_sale *sale = eng_catalog_sale(catalog_of(core), request->sale_id);
-    if (limit == 0) {
-        answer->verdict = (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT;
-        answer->field = (char *)tg_field_name(TG_FIELD_LIMIT);
-        answer->message = (char *)tg_field_advice(TG_FIELD_LIMIT);
-        return READ_ANSWERED;
-    }
-    if (request->sale_id != 0 && !sale) {
-        answer->verdict = (Tidegate__V1__Verdict)TG_UNKNOWN_SALE;
-        return READ_ANSWERED;
-    }
-    struct page page;
-    uint64_t last;
-    bool end;
-    struct tg_fault fault;
-    if (!page_begin(&page, core, limit))
-        return READ_FAILED;
-    page.sale = sale;
-    if (sto_read_orders(core->reader, request->after_order_id, SCAN_ORDERS_MAX, visit_order, &page,
-                        &last, &end, &fault) != TG_ERR_OK) {
-        tg_log_error("ListOrders: %s", fault.text);
-        return READ_FAILED;
-    }
-    answer->verdict = (Tidegate__V1__Verdict)TG_OK;
-    answer->next_after_order_id = last;
-    answer->end = end;
-    answer->n_orders = page.count;
-    answer->orders = (Tidegate__V1__Order **)(void *)page.messages;
-    return READ_ANSWERED;
-}
-
-/* Whether somebody could join it now. */
-static bool is_joinable(const struct tg_team *team, int64_t now_ms)
-{
-    return team->state == TG_TEAM_OPEN && now_ms < team->deadline_ms &&
-           team->seat_count < team->size;
-}
-
-static bool visit_team(void *context, const struct tg_team *team)
-{
-    struct page *page = context;
-    if (!page_wants(page, team->item) || !is_joinable(team, page->core->now_ms))
-        return true;
-    if (page_is_full(page))
-        return false;
-    Tidegate__V1__Team *message = srv_message_alloc(page->core, sizeof(*message));
-    return message && srv_show_team(page->core, message, team, false) &&
-           page_add(page, &message->base);
-}
-
-static enum outcome read_teams(const struct read *read)
-{
-    const Tidegate__V1__ListTeamsRequest *request =
-        unpack(read, &tidegate__v1__list_teams_request__descriptor);
-    if (!request)
-        return READ_MALFORMED;
-    struct srv_core *core = read->core;
-    Tidegate__V1__ListTeamsResponse *answer = srv_message_alloc(core, sizeof(*answer));
-    tidegate__v1__list_teams_response__init(answer);
-    read->response->kind_case = TIDEGATE__V1__RESPONSE__KIND_LIST_TEAMS;
-    read->response->list_teams = answer;
-
-    uint32_t limit = page_size(request->limit, TG_TEAMS_PAGE_DEFAULT, TG_TEAMS_PAGE_MAX);
-    const struct eng_sale *sale = eng_catalog_sale(catalog_of(core), request->sale_id);
-    if (limit == 0) {
-        answer->verdict = (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT;
-        answer->field = (char *)tg_field_name(TG_FIELD_LIMIT);
-        answer->message = (char *)tg_field_advice(TG_FIELD_LIMIT);
-        return READ_ANSWERED;
-    }
-    if (!sale || sale->team.team_size == 0) {
-        answer->verdict = (Tidegate__V1__Verdict)(sale ? TG_NOT_A_GROUP_BUY : TG_UNKNOWN_SALE);
-        return READ_ANSWERED;
-    }
-    struct page page;
-    uint64_t last;
-    bool end;
-    struct tg_fault fault;
-    if (!page_begin(&page, core, limit))
-        return READ_FAILED;
-    page.sale = sale;
-    if (sto_read_teams(core->reader, request->after_team_id, SCAN_TEAMS_MAX, visit_team, &page,
-                       &last, &end, &fault) != TG_ERR_OK) {
-        tg_log_error("ListTeams: %s", fault.text);
-        return READ_FAILED;
-    }
-    answer->verdict = (Tidegate__V1__Verdict)TG_OK;
-    answer->next_after_team_id = last;
-    answer->end = end;
-    answer->n_teams = page.count;
-    answer->teams = (Tidegate__V1__Team **)(void *)page.messages;
-    return READ_ANSWERED;
 }
 
 bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
@@ -478,22 +344,19 @@ bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
     case TIDEGATE__V1__REQUEST__KIND_GET_ORDER:
         outcome = read_order(&read);
         break;
-    case TIDEGATE__V1__REQUEST__KIND_LIST_ORDERS:
-        outcome = read_orders(&read);
-        net_conn_yield(core->net, conn); /* a scan may take a millisecond */
-        break;
     case TIDEGATE__V1__REQUEST__KIND_GET_TEAM:
         outcome = read_team(&read);
-        break;
-    case TIDEGATE__V1__REQUEST__KIND_LIST_TEAMS:
-        outcome = read_teams(&read);
-        net_conn_yield(core->net, conn);
         break;
     case TIDEGATE__V1__REQUEST__KIND_GET_ITEM:
         outcome = read_item(&read);
         break;
     case TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME:
         outcome = read_server_time(&read);
+        break;
+    case TIDEGATE__V1__REQUEST__KIND_GET_STATS:
+        outcome = read_stats(&read);
+        srv_core_spend(core, STATS_WORK);
+        net_conn_yield(core->net, conn); /* it reads files of /proc */
         break;
     case TIDEGATE__V1__REQUEST__KIND_LIST_SALES:
         outcome = read_sales(&read);

@@ -193,75 +193,96 @@ void srv_sales_read_adjust(struct srv_core *core, struct srv_control *control, c
 
 /* --- deciding and settling --- */
 
-static bool decide_create(struct srv_core *core, struct srv_control *control,
-                          struct tg_record *record)
-{
-    bool full;
-    control->verdict = eng_catalog_prepare(&core->shard->engine->catalog, control->sale.def, &full);
-    if (control->verdict == TG_BUSY)
-        control->message = full ? tables_full_message : creating_message;
-    if (control->verdict != TG_OK)
-        return false;
-    record->kind = TG_RECORD_SALE;
-    record->sale = control->sale.def;
-    return true;
-}
-
-static bool decide_state(struct srv_control *control, struct tg_record *record)
-{
-    bool changes;
-    struct eng_sale *sale = control->sale.sale;
-    control->verdict = eng_sale_state_decide(sale, control->sale.wanted, &changes);
-    if (!changes)
-        return false;
-    record->kind = TG_RECORD_SALE_STATE;
-    record->sale_state.sale = sale->sale;
-    record->sale_state.state = (uint8_t)control->sale.wanted;
-    return true;
-}
-
-static bool decide_adjust(struct srv_core *core, struct srv_control *control,
-                          struct tg_record *record)
-{
-    bool changes;
-    control->verdict = eng_shard_adjust(core->shard, control->sale.item, &control->sale.adjust,
-                                        core->now_ms, record, &changes, &control->field);
-    return changes;
-}
-
-bool srv_sales_decide(struct srv_core *core, struct srv_control *control)
+/* The record of a decision that may need one, or NULL with the request refused. */
+static struct tg_record *reserve(struct srv_core *core, struct srv_control *control)
 {
     struct tg_record *record = tg_journal_reserve(&core->journal);
     if (!record) {
         srv_control_refuse(control, TG_BUSY, TG_FIELD_NONE);
-        return true;
+        return NULL;
     }
     record->outcome = 0;
     record->more = 0;
     record->at_ms = core->now_ms;
-    bool changes = control->sale.def    ? decide_create(core, control, record)
-                   : control->sale.sale ? decide_state(control, record)
-                                        : decide_adjust(core, control, record);
+    return record;
+}
+
+/* True: there is nothing to record, and the request is final. */
+static bool conclude(struct srv_core *core, struct srv_control *control, bool changes)
+{
     if (changes)
         srv_core_append(core, &control->address, control);
     return !changes;
 }
 
-void srv_sales_settle(struct srv_core *core, struct srv_control *control,
-                      const struct tg_record *record)
+static bool settle(struct srv_control *control, const struct tg_record *record)
 {
     bool durable = record->outcome == TG_OUTCOME_DURABLE;
-    struct eng_catalog *catalog = &core->shard->engine->catalog;
-    if (control->sale.def && durable)
-        eng_engine_publish_sale(core->shard->engine, control->sale.def);
-    else if (control->sale.def)
-        eng_catalog_abandon(catalog, control->sale.def);
-    else if (control->sale.sale)
-        eng_sale_state_settle(control->sale.sale, control->sale.wanted, durable);
-    else
-        eng_shard_adjust_settle(core->shard, record);
     if (!durable)
         control->verdict = TG_STORAGE_FULL;
+    return durable;
+}
+
+bool srv_sales_decide_create(struct srv_core *core, struct srv_control *control)
+{
+    bool full;
+    struct tg_record *record = reserve(core, control);
+    if (!record)
+        return true;
+    control->verdict = eng_catalog_prepare(&core->shard->engine->catalog, control->sale.def, &full);
+    if (control->verdict == TG_BUSY)
+        control->message = full ? tables_full_message : creating_message;
+    record->kind = TG_RECORD_SALE;
+    record->sale = control->sale.def;
+    return conclude(core, control, control->verdict == TG_OK);
+}
+
+void srv_sales_settle_create(struct srv_core *core, struct srv_control *control,
+                             const struct tg_record *record)
+{
+    if (settle(control, record))
+        eng_engine_publish_sale(core->shard->engine, control->sale.def);
+    else
+        eng_catalog_abandon(&core->shard->engine->catalog, control->sale.def);
+}
+
+bool srv_sales_decide_state(struct srv_core *core, struct srv_control *control)
+{
+    bool changes;
+    struct eng_sale *sale = control->sale.sale;
+    struct tg_record *record = reserve(core, control);
+    if (!record)
+        return true;
+    control->verdict = eng_sale_state_decide(sale, control->sale.wanted, &changes);
+    record->kind = TG_RECORD_SALE_STATE;
+    record->sale_state.sale = sale->sale;
+    record->sale_state.state = (uint8_t)control->sale.wanted;
+    return conclude(core, control, changes);
+}
+
+void srv_sales_settle_state(struct srv_core *core, struct srv_control *control,
+                            const struct tg_record *record)
+{
+    (void)core;
+    eng_sale_state_settle(control->sale.sale, control->sale.wanted, settle(control, record));
+}
+
+bool srv_sales_decide_adjust(struct srv_core *core, struct srv_control *control)
+{
+    bool changes;
+    struct tg_record *record = reserve(core, control);
+    if (!record)
+        return true;
+    control->verdict = eng_shard_adjust(core->shard, control->sale.item, &control->sale.adjust,
+                                        core->now_ms, record, &changes, &control->field);
+    return conclude(core, control, changes);
+}
+
+void srv_sales_settle_adjust(struct srv_core *core, struct srv_control *control,
+                             const struct tg_record *record)
+{
+    settle(control, record);
+    eng_shard_adjust_settle(core->shard, record);
 }
 
 /* --- answering --- */

@@ -15,10 +15,16 @@ void srv_sales_read_adjust(struct srv_core *core, struct srv_control *control, c
 
 /* --- at the owner --- */
 
-/* True: final. False: it comes with the journal. */
-bool srv_sales_decide(struct srv_core *core, struct srv_control *control);
-void srv_sales_settle(struct srv_core *core, struct srv_control *control,
-                      const struct tg_record *record);
+/* Decide: true, final; false, it comes with the journal. `state` is of pause, resume and close. */
+bool srv_sales_decide_create(struct srv_core *core, struct srv_control *control);
+bool srv_sales_decide_state(struct srv_core *core, struct srv_control *control);
+bool srv_sales_decide_adjust(struct srv_core *core, struct srv_control *control);
+void srv_sales_settle_create(struct srv_core *core, struct srv_control *control,
+                             const struct tg_record *record);
+void srv_sales_settle_state(struct srv_core *core, struct srv_control *control,
+                            const struct tg_record *record);
+void srv_sales_settle_adjust(struct srv_core *core, struct srv_control *control,
+                             const struct tg_record *record);
 
 /* --- at the core of the connection: `conn` is NULL when it has gone --- */
 

@@ -8,8 +8,11 @@
 #include "server/core.h"
 #include "server/writer.h"
 
+#include <semaphore.h>
+
 struct srv_server {
     struct srv_config config;
+    int64_t started_at_ms; /* wall clock, behind recovery */
     struct net_address address;
     struct eng_engine engine;
     struct sto_env *storage;
@@ -18,6 +21,7 @@ struct srv_server {
     /* [from * threads + to], memory of the rings between cores */
     struct tg_ring *requests;
     struct tg_ring *replies;
+    sem_t threads_ready; /* posted once by each thread; main waits for all of them */
     /* written by the writer after each commit: the newest durable sequence, the oldest kept */
     _Atomic uint64_t sequence;
     _Atomic uint64_t event_first;

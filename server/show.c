@@ -62,7 +62,7 @@ static bool show_payments(struct srv_core *core, Tidegate__V1__Order *message,
 {
     Tidegate__V1__Payment *payments =
         list(core, life->payment_count, sizeof(*payments), &message->payments);
-    uint8_t *room = srv_message_alloc(core, life->payment_count *
+    uint8_t *room = srv_message_alloc(core, (size_t)life->payment_count *
                                                 (TG_PAYMENT_ID_BYTES_MAX + TG_CURRENCY_BYTES + 1));
     if (!payments || !room)
         return false;
@@ -86,8 +86,9 @@ static bool show_refunds(struct srv_core *core, Tidegate__V1__Order *message,
 {
     Tidegate__V1__Refund *refunds =
         list(core, life->refund_count, sizeof(*refunds), &message->refunds);
-    uint8_t *room = srv_message_alloc(
-        core, life->refund_count * (TG_REFUND_REASON_BYTES_MAX + TG_REFUND_REF_BYTES_MAX + 1));
+    uint8_t *room =
+        srv_message_alloc(core, (size_t)life->refund_count *
+                                    (TG_REFUND_REASON_BYTES_MAX + TG_REFUND_REF_BYTES_MAX + 1));
     if (!refunds || !room)
         return false;
     message->n_refunds = life->refund_count;

@@ -7,8 +7,10 @@
 #include "engine/life.h"
 #include "server/events.h"
 #include "server/lanes.h"
+#include "server/pages.h"
 #include "server/server.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -40,9 +42,10 @@ static void print_help(void)
            "SIGTERM or SIGINT: stops accepting, answers what it has accepted, exits 0. A second\n"
            "one exits at once.\n\n"
            "Exit status: 0 drained; 1 could not start, or could not drain in time; 2 usage;\n"
-           "%d the outcome of a commit is unknown (the disk failed).\n\n"
+           "%d out of memory for what must not fail; %d the outcome of a commit is unknown (the "
+           "disk\nfailed).\n\n"
            "Keys of the configuration file, also for --set:\n",
-           SRV_EXIT_STORAGE_UNKNOWN);
+           SRV_EXIT_MEMORY, SRV_EXIT_STORAGE_UNKNOWN);
     srv_config_describe();
 }
 
@@ -270,10 +273,13 @@ static void raise_descriptor_limit(void)
 
 static enum tg_error check_address(struct srv_server *server, struct tg_fault *fault)
 {
+    bool loopback = false;
     enum tg_error error = net_address_parse(server->config.listen, &server->address, fault);
+    if (error == TG_ERR_OK)
+        error = net_address_is_loopback(&server->address, &loopback, fault);
     if (error != TG_ERR_OK)
         return error;
-    if (!server->config.insecure && !net_address_is_loopback(&server->address))
+    if (!server->config.insecure && !loopback)
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "%s is not a loopback address and callers are not authenticated: "
                             "anyone who reaches it can place orders and close sales. Say "
@@ -294,6 +300,7 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
         (error = create_cores(server, fault)) != TG_ERR_OK)
         return error;
     server->writer.server = server;
+    server->started_at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
     srv_writer_publish_start(server);
     return tg_waker_init(&server->writer.waker, fault);
 }
@@ -302,10 +309,24 @@ static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument
 {
     int code = pthread_create(thread, NULL, run, argument);
     if (code != 0) {
-        tg_log_error("cannot start a thread: %s", strerror(code));
-        exit(EXIT_FAILURE);
+        tg_log_error("cannot start a thread, for want of memory or by a limit of processes: %s",
+                     strerror(code));
+        _exit(EXIT_FAILURE); /* others run already, and use what exit would take apart */
     }
     pthread_setname_np(*thread, name);
+}
+
+/* Returns when all have what they need to work, which some of them get by themselves; a thread that
+ * does not get it ends the process. */
+static void start_threads(struct srv_server *server)
+{
+    uint64_t count = server->config.threads;
+    sem_init(&server->threads_ready, 0, 0);
+    start_thread(&server->writer.thread, srv_writer_run, &server->writer, "writer");
+    for (uint64_t i = 0; i < count; i++)
+        start_thread(&server->cores[i].thread, srv_core_run, &server->cores[i], "core");
+    for (uint64_t ready = 0; ready < count + 1;)
+        ready += sem_wait(&server->threads_ready) == 0;
 }
 
 /* --- stop --- */
@@ -356,6 +377,7 @@ static void close_core(struct srv_core *core)
 {
     srv_events_destroy(core);
     srv_lanes_destroy(core);
+    srv_pages_destroy(core);
     sto_reader_close(core->reader);
 }
 
@@ -392,13 +414,14 @@ int main(int argc, char **argv)
     raise_descriptor_limit();
 
     struct sto_recovery_stats recovered;
-    if (signal_fd < 0 || start(&server, &recovered, &fault) != TG_ERR_OK) {
-        fprintf(stderr, "tidegated: %s\n", signal_fd < 0 ? "signalfd failed" : fault.text);
+    enum tg_error error =
+        signal_fd < 0 ? tg_fault_set_errno(&fault, TG_ERR_SYSTEM, errno, "cannot take signals")
+                      : start(&server, &recovered, &fault);
+    if (error != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", fault.text);
         return EXIT_FAILURE;
     }
-    start_thread(&server.writer.thread, srv_writer_run, &server.writer, "writer");
-    for (uint32_t i = 0; i < server.config.threads; i++)
-        start_thread(&server.cores[i].thread, srv_core_run, &server.cores[i], "core");
+    start_threads(&server);
     printf("tidegated ready on %s%s%s:%u threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n",
            strchr(server.address.host, ':') ? "[" : "", server.address.host,
            strchr(server.address.host, ':') ? "]" : "", server.address.port, server.config.threads,

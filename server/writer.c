@@ -1,12 +1,12 @@
 #include "server/writer.h"
 
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/log.h"
 #include "server/events.h"
 #include "server/server.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,24 +86,47 @@ static void publish(struct srv_writer *writer, const struct sto_batch *batch)
     writer->committed_ns = tg_clock_mono_ns();
 }
 
+static void count_commit(struct srv_commit_stats *stats, const struct sto_batch *batch,
+                         uint64_t commit_ns)
+{
+    uint64_t records = 0;
+    for (uint32_t i = 0; i < batch->span_count; i++)
+        records += batch->spans[i].count;
+    tg_count(&stats->commits, 1);
+    tg_count(&stats->records, records);
+    tg_histogram_record(&stats->commit_us, commit_ns / 1000, 1);
+    tg_histogram_record(&stats->batch, records, 1);
+}
+
 static void commit(struct srv_writer *writer, const struct sto_batch *batch)
 {
     struct tg_fault fault = {0};
-    uint64_t commits = sto_commit_stats(writer->server->storage)->commits;
+    const struct sto_commit_stats *storage = sto_commit_stats(writer->server->storage);
+    uint64_t commits = storage->commits;
     switch (sto_commit(writer->server->storage, batch, &fault)) {
     case STO_DURABLE:
         /* A batch of fences is durable without touching the disk, and tells nothing about it. */
-        if (!writer->storage_full || sto_commit_stats(writer->server->storage)->commits == commits)
+        if (storage->commits == commits)
+            return;
+        count_commit(&writer->stats, batch, storage->commit_ns_last);
+        if (!writer->storage_full)
             return;
         tg_log_info("storage: room again, orders are accepted");
         writer->storage_full = false;
         return;
     case STO_REFUSED:
+        tg_count(&writer->stats.refused, 1);
         if (!writer->storage_full)
             tg_log_error("storage is full, orders are refused: %s", fault.text);
         writer->storage_full = true;
         return;
     case STO_UNKNOWN:
+        if (fault.error == TG_ERR_NOMEM) {
+            tg_log_error("out of memory for a commit: %s. No answer of it leaves; stopping. Give "
+                         "the process more memory and start again: recovery tells what is durable.",
+                         fault.text);
+            _exit(SRV_EXIT_MEMORY);
+        }
         tg_log_error("the outcome of a commit is unknown: %s. No answer leaves; stopping. Check "
                      "the disk and start again: recovery tells what is durable.",
                      fault.text);
@@ -127,37 +150,21 @@ static bool slowest_group(const struct eng_groups *groups, struct tg_group *slow
     return found;
 }
 
-/* The first event behind `offset` is there, and would have been dropped for its age. */
-static bool is_held_back(struct srv_writer *writer, uint64_t offset, int64_t before_ms)
+static void warn_of_slow_group(struct srv_writer *writer, int64_t now_ns)
 {
-    struct tg_event event;
-    uint32_t filled;
-    uint64_t next, first, last;
-    struct tg_fault fault;
-    uint64_t oldest = sto_commit_stats(writer->server->storage)->event_first;
-    if (offset + 1 < oldest)
-        offset = oldest - 1;
-    if (sto_read_events(writer->reader, offset, UINT64_MAX, 1, 1, &event, &filled, &next, &first,
-                        &last, &fault) != TG_ERR_OK) {
-        tg_log_error("reading the oldest event: %s", fault.text);
-        return false;
-    }
-    return filled == 1 && event.at_ms < before_ms;
-}
-
-static void warn_of_slow_group(struct srv_writer *writer, int64_t now_ns, int64_t before_ms)
-{
+    static const char *const kept[] = {[STO_HELD_OLD] = "older ones than events.keep_s",
+                                       [STO_HELD_LARGE] = "more than events.keep_mib"};
+    const struct sto_commit_stats *stats = sto_commit_stats(writer->server->storage);
     struct tg_group slowest;
     if ((writer->warned_ns != 0 && now_ns < writer->warned_ns + WARN_EVERY_NS) ||
-        !slowest_group(writer->server->engine.groups, &slowest) ||
-        !is_held_back(writer, slowest.offset, before_ms))
+        stats->events_held == STO_HELD_NONE ||
+        !slowest_group(writer->server->engine.groups, &slowest))
         return;
     writer->warned_ns = now_ns;
     tg_log_warn("the consumer group '%.*s' holds the outbox back: %" PRIu64
-                " events behind, and older ones than events.keep_s are kept for it. Let it ack, or "
-                "delete it",
-                slowest.name_bytes, slowest.name,
-                sto_commit_stats(writer->server->storage)->sequence - slowest.offset);
+                " events behind, and %s are kept for it. Let it ack, or delete it",
+                slowest.name_bytes, slowest.name, stats->sequence - slowest.offset,
+                kept[stats->events_held]);
 }
 
 /* Says what the next commit may drop, and now and then who holds it back. The groups are looked at
@@ -177,7 +184,7 @@ static void retain(struct srv_writer *writer)
     if (!is_due)
         return;
     writer->retained_ns = now_ns;
-    warn_of_slow_group(writer, now_ns, writer->retention.before_ms);
+    warn_of_slow_group(writer, now_ns);
 }
 
 static void sleep_until_work(struct srv_writer *writer)
@@ -193,11 +200,7 @@ void *srv_writer_run(void *argument)
 {
     struct srv_writer *writer = argument;
     struct sto_batch batch;
-    struct tg_fault fault;
-    if (sto_reader_open(writer->server->storage, &writer->reader, &fault) != TG_ERR_OK) {
-        tg_log_error("the writer cannot read: %s", fault.text);
-        _exit(EXIT_FAILURE);
-    }
+    sem_post(&writer->server->threads_ready);
     /* Or the kernel stretches the steps of lingering to twice a commit. */
     prctl(PR_SET_TIMERSLACK, 1);
     for (;;) {
@@ -210,7 +213,6 @@ void *srv_writer_run(void *argument)
             commit(writer, &batch);
             publish(writer, &batch);
         } else if (stopping) {
-            sto_reader_close(writer->reader);
             return NULL;
         } else {
             sleep_until_work(writer);

@@ -19,6 +19,7 @@
 #define TG_SERVER_WRITER_H
 
 #include "base/waker.h"
+#include "server/stats.h"
 #include "storage/storage.h"
 
 #include <pthread.h>
@@ -28,6 +29,8 @@
 
 /* The exit status when a commit's outcome is unknown: EX_IOERR of sysexits.h. */
 #define SRV_EXIT_STORAGE_UNKNOWN 74
+/* And when there is no memory for what must not fail: EX_OSERR. */
+#define SRV_EXIT_MEMORY          71
 
 struct srv_server;
 
@@ -38,10 +41,10 @@ struct srv_writer {
     uint64_t expected;    /* records on their way when the last commit ended: answered or waiting */
     int64_t committed_ns; /* when that was, monotonic */
     bool storage_full;    /* said so in the log, and not yet that it is over */
-    struct sto_reader *reader;      /* for the age of the oldest event that a group holds back */
     struct sto_retention retention; /* what it said last */
     int64_t retained_ns;            /* when it last looked at the clock for it, monotonic */
     int64_t warned_ns;              /* when it last warned of a group that holds events back */
+    struct srv_commit_stats stats;  /* any thread may read */
     pthread_t thread;
 };
 

@@ -1,5 +1,6 @@
-/* What the files of the offline check share (verify.c, check_orders.c, check_events.c,
- * check_teams.c): one look at a whole database, on one snapshot. Private to this room.
+/* What the files of the offline check share (verify.c, check_pages.c, check_orders.c,
+ * check_events.c, check_teams.c): one look at a whole database, on one snapshot. Private to this
+ * room.
  *
  * It shares no state with the daemon and no code with recovery but the row formats: two looks at
  * the same promises. Visitors go on after a finding; they stop only when they cannot look.
@@ -16,6 +17,11 @@
 
 #include "storage/env.h"
 
+/* The walls of engine.items_max and engine.sales_max (server/config.h): a number beyond them is
+ * damage, whatever its checksum says, and must not size an array. */
+#define STO_CHECK_ITEMS_MAX 100000000u
+#define STO_CHECK_SALES_MAX 10000000u
+
 struct sto_check_item {
     struct tg_stock stock;
     uint64_t reserved_units; /* of its orders, and so the next */
@@ -31,6 +37,7 @@ struct sto_check_item {
 struct sto_check_sale {
     uint32_t items; /* that name it */
     uint32_t first_item;
+    uint32_t last_item;
     bool known; /* its row was met */
     bool is_group_buy;
 };
@@ -74,6 +81,7 @@ struct sto_check {
     uint32_t findings;
     MDB_env *lmdb;
     MDB_txn *txn;
+    bool has_snapshot; /* `txn` has begun */
     struct sto_tables tables;
     uint64_t seed; /* strangers choose request ids and users */
 
@@ -128,6 +136,12 @@ bool sto_check_order(struct sto_check *c, uint64_t order_id, struct tg_order_row
 struct sto_check_item *sto_check_item(struct sto_check *c, uint32_t number);
 
 /* --- passes --- */
+
+/* The pages of the snapshot; it may take a newer one. TG_ERR_CORRUPT: what is damaged is found, and
+ * every row that can be reached was held against its checksum; LMDB must not be asked any more. */
+enum tg_error sto_check_pages(struct sto_check *c);
+/* The same of a file that LMDB does not open. */
+enum tg_error sto_check_closed_pages(struct sto_check *c);
 
 /* Orders, with lives and events in step. */
 enum tg_error sto_check_orders(struct sto_check *c);

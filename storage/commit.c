@@ -8,41 +8,23 @@
  *                        +----- any failure ---+----------+
  *                                    |
  *                shadow, numbers and outcomes as before
+ *                                    |
+ *              full: again without what grows, then with acks alone
  *
- * commit_rows.c says what each record writes, retention.c what is dropped.
+ * commit_rows.c says what each record writes, retention.c what is dropped, room.c what is kept
+ * back.
  */
 #include "storage/step.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/planted.h"
+#include "storage/pages.h"
 
 #include <errno.h>
-#include <sys/statvfs.h>
 
 /* Commits between two looks for readers that died and would keep old pages from being reused. */
 #define COMMITS_PER_READER_CHECK 1024
-
-/* Pages that a commit writes beside its rows: tree paths of eleven tables, dropped events, free
- * list, meta. */
-#define PAGES_BESIDE_ROWS 96
-
-/* A short write would show as EIO, whose outcome nobody knows: so look for room ahead. The
- * estimate is generous: rows half as large again, and a page for every stock row and every row that
- * is not at the end of its table. */
-static int room_check(struct sto_step *step)
-{
-    struct sto_env *env = step->env;
-    struct statvfs filesystem;
-    if (fstatvfs(env->dir_fd, &filesystem))
-        return errno;
-    step->free_bytes = (uint64_t)filesystem.f_bavail * filesystem.f_frsize;
-    step->needed_bytes = step->row_bytes + step->row_bytes / 2 +
-                         (env->touched_count + step->scattered_pages + PAGES_BESIDE_ROWS) *
-                             (uint64_t)env->page_bytes;
-    step->no_room = step->free_bytes < env->options.free_bytes_min + step->needed_bytes;
-    return step->no_room ? ENOSPC : 0;
-}
 
 static bool is_full(int rc)
 {
@@ -97,30 +79,28 @@ static void cursors_close(struct sto_step *step)
     }
 }
 
-/* Undoes the batch and says what it came to. */
-static enum sto_result step_fail(struct sto_step *step, const struct sto_batch *batch, int rc,
-                                 struct tg_fault *fault)
+/* Undoes the step. */
+static void step_undo(struct sto_step *step)
 {
-    struct sto_env *env = step->env;
     if (step->txn) {
         cursors_close(step);
         mdb_txn_abort(step->txn);
     }
-    sto_step_shadow_restore(env);
-    if (is_full(rc) && !is_panicked(env)) {
-        outcomes_set(batch, TG_OUTCOME_REFUSED);
-        env->stats.refused_batches++;
-        refusal_explain(step, rc, fault);
-        return STO_REFUSED;
-    }
+    sto_step_shadow_restore(step->env);
+}
+
+static enum sto_result give_up(struct sto_env *env, const struct sto_batch *batch, int rc,
+                               struct tg_fault *fault)
+{
     outcomes_set(batch, 0);
     env->ready = false;
+    sto_pages_mark_set(env->lmdb, env->dir_fd);
     sto_fault_lmdb(fault, rc,
                    "a commit failed and its outcome is unknown; the process must stop and recover");
     return STO_UNKNOWN;
 }
 
-static void step_done(struct sto_step *step, const struct sto_batch *batch, int64_t begun_ns)
+static void step_done(struct sto_step *step, int64_t begun_ns)
 {
     struct sto_env *env = step->env;
     struct sto_commit_stats *stats = &env->stats;
@@ -129,8 +109,9 @@ static void step_done(struct sto_step *step, const struct sto_batch *batch, int6
     stats->sequence = step->sequence;
     stats->event_first = step->event_first;
     stats->events_dropped += step->events_dropped;
-    for (uint32_t s = 0; s < batch->span_count; s++)
-        stats->records += batch->spans[s].count;
+    stats->events_bytes = step->events_bytes;
+    stats->events_held = step->events_held;
+    stats->records += step->records;
     stats->commits++;
     stats->commit_ns_last = (uint64_t)(tg_clock_mono_ns() - begun_ns);
     if (stats->commit_ns_last > stats->commit_ns_max)
@@ -139,6 +120,12 @@ static void step_done(struct sto_step *step, const struct sto_batch *batch, int6
         int dead;
         mdb_reader_check(env->lmdb, &dead);
     }
+}
+
+/* Nothing of the step needs to be stored. */
+static bool is_empty(const struct sto_step *step)
+{
+    return step->row_bytes == 0 && step->scattered_pages == 0 && step->events_dropped == 0;
 }
 
 /* Everything up to the commit itself. */
@@ -150,12 +137,66 @@ static int step_fill(struct sto_step *step, const struct sto_batch *batch)
     if (rc)
         return rc;
     tg_assert(!step->in_unit);
-    if (!step->txn)
-        return 0;
+    /* What does not fit drops old events all the same, even when nothing else is stored: that makes
+     * room. */
+    if (!step->txn && step->need < STO_NEED_GROWTH && sto_step_may_trim(step))
+        rc = sto_step_begin(step);
+    if (rc || !step->txn)
+        return rc;
     rc = sto_step_put_stock(step);
     if (rc == 0)
         rc = sto_step_trim(step);
-    return rc ? rc : room_check(step);
+    return rc ? rc : sto_step_room(step);
+}
+
+/* 0 or LMDB's error; the transaction is over. */
+static int step_commit(struct sto_step *step)
+{
+    int rc = 0;
+    cursors_close(step);
+    if (TG_PLANTED(ANSWER_BEFORE_DURABLE) && step->env->stats.commits % 8 == 7)
+        mdb_txn_abort(step->txn);
+    else
+        rc = mdb_txn_commit(step->txn);
+    step->txn = NULL;
+    return rc;
+}
+
+/* One try at the batch, without what needs more than `need`. 0 or LMDB's error; then nothing of it
+ * happened, unless LMDB is in panic. */
+static int try_batch(struct sto_env *env, const struct sto_batch *batch, enum sto_need need,
+                     struct tg_fault *fault)
+{
+    int64_t begun_ns = tg_clock_mono_ns();
+    struct sto_step step = {.env = env,
+                            .need = need,
+                            .sequence = env->stats.sequence,
+                            .adjustment_last = env->adjustment_last,
+                            .event_first = env->stats.event_first};
+    int rc = step_fill(&step, batch);
+    bool stores = step.txn && !is_empty(&step);
+    if (rc == 0 && stores)
+        rc = step_commit(&step);
+    if (rc == 0 && stores)
+        step_done(&step, begun_ns);
+    else
+        step_undo(&step);
+    if (rc && need == STO_NEED_GROWTH)
+        refusal_explain(&step, rc, fault);
+    return rc;
+}
+
+/* The batch does not fit as a whole: what needs less may have what is kept for it. */
+static int take_less(struct sto_env *env, const struct sto_batch *batch, struct tg_fault *fault)
+{
+    int rc = try_batch(env, batch, STO_NEED_CHANGE, fault);
+    if (!is_full(rc) || is_panicked(env))
+        return rc;
+    rc = try_batch(env, batch, STO_NEED_LITTLE, fault);
+    if (!is_full(rc) || is_panicked(env))
+        return rc;
+    outcomes_set(batch, TG_OUTCOME_REFUSED);
+    return 0;
 }
 
 enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
@@ -163,27 +204,15 @@ enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
 {
     tg_assert(env->ready && env->touched_count == 0);
     tg_assert(batch->span_count <= STO_BATCH_SPANS_MAX);
-    int64_t begun_ns = tg_clock_mono_ns();
-    struct sto_step step = {.env = env,
-                            .sequence = env->stats.sequence,
-                            .adjustment_last = env->adjustment_last,
-                            .event_first = env->stats.event_first};
     env->used = true;
-    int rc = step_fill(&step, batch);
-    if (rc)
-        return step_fail(&step, batch, rc, fault);
-    if (!step.txn)
+    int rc = try_batch(env, batch, STO_NEED_GROWTH, fault);
+    if (rc == 0)
         return STO_DURABLE;
-    cursors_close(&step);
-    if (TG_PLANTED(ANSWER_BEFORE_DURABLE) && env->stats.commits % 32 == 31)
-        mdb_txn_abort(step.txn);
-    else
-        rc = mdb_txn_commit(step.txn);
-    step.txn = NULL;
-    if (rc)
-        return step_fail(&step, batch, rc, fault);
-    step_done(&step, batch, begun_ns);
-    return STO_DURABLE;
+    if (!is_full(rc) || is_panicked(env))
+        return give_up(env, batch, rc, fault);
+    env->stats.refused_batches++;
+    rc = take_less(env, batch, fault);
+    return rc ? give_up(env, batch, rc, fault) : STO_REFUSED;
 }
 
 const struct sto_commit_stats *sto_commit_stats(const struct sto_env *env)

@@ -349,13 +349,16 @@ static int put_team(struct sto_step *step, const struct tg_record *record)
 
 static int put_group(struct sto_step *step, const struct tg_record *record)
 {
-    const struct tg_group *group = record->group.group;
+    struct tg_group *group = record->group.group;
     MDB_dbi table = step->env->tables.groups;
     scattered_count(step, STO_GROUP_ROW_BYTES);
     if (record->group.removed) {
         MDB_val key = {group->name_bytes, (void *)group->name};
         return mdb_del(step->txn, table, &key, NULL);
     }
+    /* What was newest when it was decided may have been dropped by a commit before this one. */
+    if (group->from_now)
+        group->offset = step->sequence;
     int rc;
     void *row =
         row_reserve(step, table, group->name, group->name_bytes, STO_GROUP_ROW_BYTES, 0, &rc);
@@ -366,7 +369,7 @@ static int put_group(struct sto_step *step, const struct tg_record *record)
 
 /* --- records --- */
 
-static int begin(struct sto_step *step)
+int sto_step_begin(struct sto_step *step)
 {
     int rc = mdb_txn_begin(step->env->lmdb, NULL, 0, &step->txn);
     if (rc) {
@@ -376,18 +379,47 @@ static int begin(struct sto_step *step)
     return mdb_cursor_open(step->txn, step->env->tables.orders, &step->orders);
 }
 
+/* Nobody waits for room who makes it. A unit begins with the order that it creates, if any. */
+enum sto_need sto_record_need(const struct tg_record *record)
+{
+    switch ((enum tg_record_kind)record->kind) {
+    case TG_RECORD_ORDER:
+    case TG_RECORD_ADJUST:
+    case TG_RECORD_SALE:
+    case TG_RECORD_FENCE: /* needs nothing: nobody looks at its outcome */
+        return STO_NEED_GROWTH;
+    case TG_RECORD_CHANGE:
+        return record->change->creates ? STO_NEED_GROWTH : STO_NEED_CHANGE;
+    case TG_RECORD_SALE_STATE:
+    case TG_RECORD_TEAM:
+    case TG_RECORD_SALE_EVENT:
+        return STO_NEED_CHANGE;
+    case TG_RECORD_GROUP:
+        return STO_NEED_LITTLE;
+    }
+    return STO_NEED_GROWTH;
+}
+
 /* Outcomes are filled in ahead of the commit, while the record is in the cache: nobody looks at
  * them before the batch is published, and a failure takes them back. */
 static int put_record(struct sto_step *step, struct tg_record *record)
 {
-    record->outcome = TG_OUTCOME_DURABLE;
-    if (!step->in_unit)
+    if (!step->in_unit) {
         step->created_order_id = 0;
+        step->leaves_out = step->need < STO_NEED_GROWTH && sto_record_need(record) > step->need;
+    }
     step->in_unit = record->more;
+    if (step->leaves_out) {
+        record->outcome = TG_OUTCOME_REFUSED;
+        record->order_id = 0;
+        return 0;
+    }
+    record->outcome = TG_OUTCOME_DURABLE;
+    step->records++;
     if (record->kind == TG_RECORD_FENCE)
         return 0;
     if (!step->txn) {
-        int rc = begin(step);
+        int rc = sto_step_begin(step);
         if (rc)
             return rc;
     }

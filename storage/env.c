@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "proto/verdict.h"
+#include "storage/pages.h"
 #include "storage/rows.h"
 
 #include <errno.h>
@@ -100,7 +101,7 @@ void sto_item_rules_set(struct sto_item *slot, const struct tg_sale_def *def,
 
 int sto_event_first_read(MDB_txn *txn, MDB_dbi meta, uint64_t *first)
 {
-    MDB_val key = {sizeof(STO_EVENT_FIRST_KEY) - 1, STO_EVENT_FIRST_KEY};
+    MDB_val key = {sizeof(STO_EVENT_FIRST_KEY) - 1, (void *)(uintptr_t)STO_EVENT_FIRST_KEY};
     MDB_val value;
     *first = 1;
     int rc = mdb_get(txn, meta, &key, &value);
@@ -113,7 +114,7 @@ int sto_event_first_read(MDB_txn *txn, MDB_dbi meta, uint64_t *first)
 static enum tg_error format_read(MDB_txn *txn, MDB_dbi meta, const char *data_dir,
                                  uint32_t *version, struct tg_fault *fault)
 {
-    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY};
+    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, (void *)(uintptr_t)STO_FORMAT_KEY};
     MDB_val value;
     *version = 0;
     int rc = mdb_get(txn, meta, &key, &value);
@@ -123,8 +124,8 @@ static enum tg_error format_read(MDB_txn *txn, MDB_dbi meta, const char *data_di
         return sto_fault_lmdb(fault, rc, "cannot read the format record");
     const char *problem = sto_row_format_decode(value.mv_data, value.mv_size, version);
     if (problem)
-        return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record is damaged: %s", data_dir,
-                            problem);
+        return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: table meta, row " STO_FORMAT_KEY ": %s",
+                            data_dir, problem);
     if (*version == 0)
         return tg_fault_set(fault, TG_ERR_CORRUPT, "%s: the format record says version 0",
                             data_dir);
@@ -143,31 +144,6 @@ enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir,
     enum tg_error error = format_read(txn, meta, data_dir, &version, fault);
     *present = version != 0;
     return error;
-}
-
-enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct tg_fault *fault)
-{
-    mdb_filehandle_t fd;
-    MDB_envinfo info;
-    MDB_stat stat;
-    struct stat file;
-    int rc = mdb_env_get_fd(lmdb, &fd);
-    if (!rc)
-        rc = mdb_env_info(lmdb, &info);
-    if (!rc)
-        rc = mdb_env_stat(lmdb, &stat);
-    if (rc)
-        return sto_fault_lmdb(fault, rc, "cannot look at the database");
-    if (fstat(fd, &file))
-        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, errno, "cannot look at %s/data.mdb",
-                                  data_dir);
-    uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
-    if ((uint64_t)file.st_size < needed)
-        return tg_fault_set(fault, TG_ERR_CORRUPT,
-                            "%s/data.mdb was cut off: it has %llu bytes and needs %llu; restore a "
-                            "backup",
-                            data_dir, (unsigned long long)file.st_size, (unsigned long long)needed);
-    return TG_ERR_OK;
 }
 
 /* --- the directory and its lock --- */
@@ -226,6 +202,7 @@ static enum tg_error lock_take(struct sto_env *env, struct tg_fault *fault)
     }
     char pid[24];
     int bytes = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+    errno = ENOSPC; /* what keeps a write of a few bytes from being whole */
     if (ftruncate(env->lock_fd, 0) || pwrite(env->lock_fd, pid, (size_t)bytes, 0) != bytes) {
         error = tg_fault_set_errno(fault, TG_ERR_IO, errno, "cannot write %s/lock",
                                    env->options.data_dir);
@@ -258,7 +235,7 @@ static enum tg_error format_settle(struct sto_env *env, MDB_txn *txn, struct tg_
                             env->options.data_dir);
     uint8_t row[STO_FORMAT_ROW_BYTES];
     sto_row_format_encode(row, STO_FORMAT_VERSION);
-    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY};
+    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, (void *)(uintptr_t)STO_FORMAT_KEY};
     MDB_val value = {sizeof(row), row};
     if (!rc)
         rc = mdb_put(txn, env->tables.meta, &key, &value, 0);
@@ -267,10 +244,45 @@ static enum tg_error format_settle(struct sto_env *env, MDB_txn *txn, struct tg_
 
 bool sto_ttl_read(MDB_txn *txn, MDB_dbi meta, uint32_t *ttl_s)
 {
-    MDB_val key = {sizeof(STO_TTL_KEY) - 1, STO_TTL_KEY};
+    MDB_val key = {sizeof(STO_TTL_KEY) - 1, (void *)(uintptr_t)STO_TTL_KEY};
     MDB_val value;
     return mdb_get(txn, meta, &key, &value) == 0 &&
            sto_row_format_decode(value.mv_data, value.mv_size, ttl_s) == NULL;
+}
+
+static bool is_key(const MDB_val *key, const char *name)
+{
+    return key->mv_size == strlen(name) && memcmp(key->mv_data, name, key->mv_size) == 0;
+}
+
+const char *sto_meta_row_problem(const MDB_val *key, const MDB_val *value)
+{
+    uint32_t number;
+    uint64_t first;
+    if (is_key(key, STO_FORMAT_KEY) || is_key(key, STO_TTL_KEY)) {
+        const char *problem = sto_row_format_decode(value->mv_data, value->mv_size, &number);
+        return !problem && number == 0 ? "it says 0" : problem;
+    }
+    if (is_key(key, STO_EVENT_FIRST_KEY))
+        return sto_row_event_first_decode(value->mv_data, value->mv_size, &first);
+    return "no version of Tidegate has such a row";
+}
+
+struct meta_look {
+    const char *data_dir;
+    struct tg_fault *fault;
+    enum tg_error error;
+};
+
+static bool meta_row_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct meta_look *check = context;
+    const char *problem = sto_meta_row_problem(key, value);
+    if (problem)
+        check->error = tg_fault_set(check->fault, TG_ERR_CORRUPT, "%s: table meta, row %.*s: %s",
+                                    check->data_dir, key->mv_size < 32 ? (int)key->mv_size : 32,
+                                    (const char *)key->mv_data, problem);
+    return problem == NULL;
 }
 
 /* Keeps the shortest time to live that this database has seen. */
@@ -281,14 +293,15 @@ static enum tg_error ttl_settle(struct sto_env *env, MDB_txn *txn, struct tg_fau
         return TG_ERR_OK;
     uint8_t row[STO_FORMAT_ROW_BYTES];
     sto_row_format_encode(row, wanted);
-    MDB_val key = {sizeof(STO_TTL_KEY) - 1, STO_TTL_KEY};
+    MDB_val key = {sizeof(STO_TTL_KEY) - 1, (void *)(uintptr_t)STO_TTL_KEY};
     MDB_val value = {sizeof(row), row};
     int rc = mdb_put(txn, env->tables.meta, &key, &value, 0);
     return rc ? sto_fault_lmdb(fault, rc, "cannot write the time to live") : TG_ERR_OK;
 }
 
-/* The version is looked at before any table is made, so that a newer database is left untouched. */
-static enum tg_error newer_refuse(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
+/* Looked at before anything is written, so that a newer database, or a damaged one, is left as it
+ * is. */
+static enum tg_error meta_check(struct sto_env *env, MDB_txn *txn, struct tg_fault *fault)
 {
     MDB_dbi meta;
     bool present;
@@ -297,7 +310,12 @@ static enum tg_error newer_refuse(struct sto_env *env, MDB_txn *txn, struct tg_f
         return TG_ERR_OK;
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot open the table meta");
-    return sto_format_check(txn, meta, env->options.data_dir, &present, fault);
+    enum tg_error error = sto_format_check(txn, meta, env->options.data_dir, &present, fault);
+    if (error)
+        return error;
+    struct meta_look check = {.data_dir = env->options.data_dir, .fault = fault};
+    rc = sto_table_walk(txn, meta, meta_row_visit, &check);
+    return rc ? sto_fault_lmdb(fault, rc, "cannot read the table meta") : check.error;
 }
 
 /* A database that holds nothing needs no recovery. */
@@ -322,7 +340,7 @@ static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
     int rc = mdb_txn_begin(env->lmdb, NULL, 0, &txn);
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot begin the first transaction");
-    enum tg_error error = newer_refuse(env, txn, fault);
+    enum tg_error error = meta_check(env, txn, fault);
     if (error)
         goto err_after_begin;
     rc = sto_tables_open(txn, MDB_CREATE, &env->tables);
@@ -343,7 +361,10 @@ static enum tg_error tables_settle(struct sto_env *env, struct tg_fault *fault)
         goto err_after_begin;
     }
     rc = mdb_txn_commit(txn);
-    return rc ? sto_fault_lmdb(fault, rc, "cannot commit the first transaction") : TG_ERR_OK;
+    if (!rc)
+        return TG_ERR_OK;
+    sto_pages_mark_set(env->lmdb, env->dir_fd);
+    return sto_fault_lmdb(fault, rc, "cannot commit the first transaction");
 
 err_after_begin:
     mdb_txn_abort(txn);
@@ -355,7 +376,13 @@ err_after_begin:
 static enum tg_error file_make(const struct sto_env *env, struct tg_fault *fault)
 {
     struct stat file;
-    if (fstatat(env->dir_fd, "data.mdb", &file, 0) == 0 && file.st_size > 0)
+    bool there = fstatat(env->dir_fd, "data.mdb", &file, 0) == 0;
+    /* Only a file that is surely missing may be replaced. */
+    if (!there && errno != ENOENT)
+        return tg_fault_set_errno(fault, TG_ERR_IO, errno, "cannot look at %s/data.mdb",
+                                  env->options.data_dir);
+    /* One without a byte was cut off: it got its name when it was whole. */
+    if (there)
         return TG_ERR_OK;
     char path[256];
     snprintf(path, sizeof(path), "%.200s/" NEW_FILE, env->options.data_dir);
@@ -383,6 +410,11 @@ static enum tg_error lmdb_open(struct sto_env *env, struct tg_fault *fault)
     enum tg_error error = file_make(env, fault);
     if (error)
         return error;
+    /* LMDB believes what stands in its pages; from here on it may. */
+    struct sto_pages_report pages;
+    error = sto_pages_look(data_dir, STO_PAGES_NEWEST, NULL, &pages, fault);
+    if (error)
+        return error;
     int rc = mdb_env_create(&env->lmdb);
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot create the LMDB environment");
@@ -399,9 +431,6 @@ static enum tg_error lmdb_open(struct sto_env *env, struct tg_fault *fault)
         error = sto_fault_lmdb(fault, rc, what);
         goto err_after_create;
     }
-    error = sto_file_length_check(env->lmdb, data_dir, fault);
-    if (error)
-        goto err_after_create;
     int dead;
     mdb_reader_check(env->lmdb, &dead);
     error = tables_settle(env, fault);

@@ -88,8 +88,8 @@ int sto_event_first_read(MDB_txn *txn, MDB_dbi meta, uint64_t *first);
 enum tg_error sto_format_check(MDB_txn *txn, MDB_dbi meta, const char *data_dir, bool *present,
                                struct tg_fault *fault);
 
-/* LMDB has no page checksums; a file that was cut off would end the process with SIGBUS. */
-enum tg_error sto_file_length_check(MDB_env *lmdb, const char *data_dir, struct tg_fault *fault);
+/* What is wrong with a row of the table meta, or NULL. */
+const char *sto_meta_row_problem(const MDB_val *key, const MDB_val *value);
 
 /* Fills `fault` with "<what>: <LMDB's text>" and returns the tg_error that fits `rc`. */
 enum tg_error sto_fault_lmdb(struct tg_fault *fault, int rc, const char *what);

@@ -57,6 +57,7 @@ struct recovery {
     struct lives lives;
     uint64_t last_order_id;
     uint64_t sequence_last; /* of the newest order or event */
+    uint64_t sequences;     /* orders and events from the first that the outbox has */
 };
 
 /* --- visitors: one row each, false stops with r->error --- */
@@ -252,6 +253,7 @@ static bool order_visit(void *context, const MDB_val *key, const MDB_val *value)
         !order_units_add(r, &row, life))
         return false;
     r->stats->orders++;
+    r->sequences += order_id >> TG_PARTITION_BITS >= r->env->stats.event_first;
     if (!r->to->order(r->to->context, &row, life, r->fault)) {
         r->error = r->fault->error;
         return false;
@@ -331,6 +333,7 @@ static bool event_visit(void *context, const MDB_val *key, const MDB_val *value)
     if (problem)
         return stop_damaged(r, "events", sequence, problem);
     r->stats->events++;
+    r->sequences += sequence >= r->env->stats.event_first;
     return true;
 }
 
@@ -425,7 +428,7 @@ static uint32_t items_from(const struct recovery *r, uint32_t sale)
 static bool sale_give(struct recovery *r, const struct tg_sale_def *head, uint32_t first)
 {
     struct tg_sale_def *def = tg_sale_def_create(head->item_count);
-    struct tg_stock *stocks = calloc(head->item_count, sizeof(*stocks));
+    struct tg_stock *stocks = calloc(head->item_count + 1ul, sizeof(*stocks)); /* never of none */
     bool given = false;
     if (!def || !stocks) {
         given = STOP(r, TG_ERR_NOMEM, "no memory for the %u items of sale number %u",
@@ -466,6 +469,10 @@ static bool sale_visit(void *context, const MDB_val *key, const MDB_val *value)
     if (count != head.item_count)
         return STOP(r, TG_ERR_BROKEN, "table sales, row %u: it counts %u items and has %u", sale,
                     head.item_count, count);
+    if (count && r->items[first + count - 1].def.item - r->items[first].def.item != count - 1)
+        return STOP(r, TG_ERR_BROKEN,
+                    "table sales, row %u: its %u items have the numbers %u to %u, with gaps", sale,
+                    count, r->items[first].def.item, r->items[first + count - 1].def.item);
     r->items_given += count;
     r->stats->sales++;
     r->stats->items += count;
@@ -544,7 +551,7 @@ static enum tg_error last_sequence(struct recovery *r, MDB_dbi table, unsigned s
 /* The newest sequence, and the first that the outbox still has. */
 static enum tg_error find_sequences(struct recovery *r)
 {
-    uint64_t of_order, of_event, first;
+    uint64_t of_order = 0, of_event = 0, first;
     enum tg_error error = last_sequence(r, r->env->tables.orders, TG_PARTITION_BITS, &of_order);
     if (!error)
         error = last_sequence(r, r->env->tables.events, 0, &of_event);
@@ -620,6 +627,19 @@ static enum tg_error walk_the_rest(struct recovery *r)
     return error;
 }
 
+/* Orders and events share one sequence without a gap; who reads the outbox would be told of one
+ * much later. Which one is missing, verify tells. */
+static enum tg_error check_sequences(struct recovery *r)
+{
+    uint64_t first = r->env->stats.event_first, last = r->sequence_last;
+    if (r->sequences == last + 1 - first)
+        return TG_ERR_OK;
+    return tg_fault_set(r->fault, TG_ERR_BROKEN,
+                        "tables orders and events: %llu rows have the sequences %llu to %llu",
+                        (unsigned long long)r->sequences, (unsigned long long)first,
+                        (unsigned long long)last);
+}
+
 static enum tg_error passes(struct recovery *r)
 {
     enum tg_error error = load_items(r);
@@ -629,7 +649,9 @@ static enum tg_error passes(struct recovery *r)
         error = find_sequences(r);
     if (!error)
         error = walk_the_rest(r);
-    return error ? error : check_sums(r);
+    if (!error)
+        error = check_sums(r);
+    return error ? error : check_sequences(r);
 }
 
 /* Memory for the passes, all of it given back before recovery returns. */

@@ -62,7 +62,7 @@ struct sto_env;
  * it, naming its pid), and refuses a newer format (TG_ERR_VERSION) with a text that says so. A
  * database that holds anything must go through sto_recover before the first sto_commit. One open
  * of a database in a process, and none across fork: LMDB's rule. */
-enum tg_error sto_env_open(const struct sto_options *options, struct sto_env **env,
+enum tg_error sto_env_open(const struct sto_options *options, struct sto_env **result,
                            struct tg_fault *fault);
 /* Closes it and releases the lock. No reader, no batch may be under way. */
 void sto_env_close(struct sto_env *env);
@@ -76,8 +76,15 @@ struct sto_batch {
 
 enum sto_result {
     STO_DURABLE, /* every record is on the disk and has outcome and order_id filled in */
-    STO_REFUSED, /* the storage is full: nothing of the batch happened, outcomes say REFUSED */
+    STO_REFUSED, /* the storage is full: what would fill it did not happen, as the outcomes say */
     STO_UNKNOWN, /* nobody knows: no answer may leave, the process must stop (promise 6) */
+};
+
+/* Events that retention would drop are kept, because they lie beyond its `sequence_max`. */
+enum sto_held {
+    STO_HELD_NONE,
+    STO_HELD_OLD,   /* written before `before_ms` */
+    STO_HELD_LARGE, /* the table is above `bytes_max` */
 };
 
 struct sto_commit_stats {
@@ -89,6 +96,8 @@ struct sto_commit_stats {
     uint64_t sequence;    /* of the newest durable order or event */
     uint64_t event_first; /* the oldest sequence that readers may still ask for */
     uint64_t events_dropped;
+    uint64_t events_bytes;     /* of the events' table; 0 before the first commit of this start */
+    enum sto_held events_held; /* why the last commit would have dropped more */
 };
 
 /* One batch in; durable, refused or unknown out. Order ids are assigned in span order. `fault` says
@@ -98,10 +107,14 @@ struct sto_commit_stats {
  * this batch or an earlier one), its item numbers are below items_max and new, no change leaves
  * an item's books wrong or a field outside base/limits.h, and units of records are whole.
  * What the writer gives, it writes into the records: order_id, change->row.order_id,
- * change->row.team_id of a captain, change->life.last_event, and in a team the ids that were 0 (of
- * the order that a record before it, of the same unit, created). What is in the blocks of a refused
- * change or team is then stale: such a record is made anew, not committed again.
- * REFUSED leaves every order number to be given again, and the next batch may well fit. After
+ * change->row.team_id of a captain, change->life.last_event, the offset of a group that begins now,
+ * and in a team the ids that were 0 (of the order that a record before it, of the same unit,
+ * created). What is in the blocks of a refused change or team is then stale: such a record is made
+ * anew, not committed again.
+ * REFUSED: orders, sales and adjustments of the batch did not happen, nor (when even the room that
+ * is kept for these is gone: storage/room.c) changes of what is there, nor group records. Each
+ * record has its outcome, all of a unit the same. Old events are dropped all the same. The numbers
+ * of orders that were not made are given again, and the next batch may well fit. After
  * UNKNOWN outcomes are 0 and another call aborts. Cost, in batches of 4,000: 120 ns a record, 150
  * ns for each item that the batch touches, and the sync. No allocation of its own. */
 enum sto_result sto_commit(struct sto_env *env, const struct sto_batch *batch,
@@ -151,12 +164,12 @@ struct sto_recovery_stats {
 
 /* Reads the whole database, checks every CRC, promise 1 for every item, and for every item that
  * its reserved and sold units are exactly those of its orders, its restocked units those of its
- * adjustments, that the money of each order adds up, that each seat of a team that is not over is
- * an order of it, and that sales, items and stock rows belong together. The newest sequence is the
- * larger of the last order's and the last event's. Items of a sale come sorted by
- * number, with stock_units as they were at its creation. Once, before the first sto_commit. Cost:
- * some 60 ns an order beside the callback. The first thing that does not hold stops it:
- * TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`. */
+ * adjustments, that the money of each order adds up, that no sequence is missing, that each seat of
+ * a team that is not over is an order of it, and that sales, items and stock rows belong together.
+ * The newest sequence is the larger of the last order's and the last event's. Items of a sale come
+ * sorted by number, with stock_units as they were at its creation. Once, before the first
+ * sto_commit. Cost: some 60 ns an order beside the callback. The first thing that does not hold
+ * stops it: TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`. */
 enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recovery,
                           struct sto_recovery_stats *stats, struct tg_fault *fault);
 
@@ -164,7 +177,7 @@ enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recove
 
 struct sto_reader;
 
-enum tg_error sto_reader_open(struct sto_env *env, struct sto_reader **reader,
+enum tg_error sto_reader_open(struct sto_env *env, struct sto_reader **result,
                               struct tg_fault *fault);
 void sto_reader_close(struct sto_reader *reader);
 
@@ -226,6 +239,8 @@ struct sto_verify_report {
     uint64_t adjustments;
     uint64_t units_reserved;
     uint64_t units_sold;
+    uint64_t page_errors;        /* pages that are damaged, and what is wrong between pages; then
+                                    rows were only held against their checksums */
     uint64_t crc_errors;         /* rows that are damaged */
     uint64_t oversold_items;     /* items whose stock breaks promise 1 */
     uint64_t mismatched_items;   /* stock rows that differ from the sum of their orders or
@@ -250,6 +265,8 @@ struct sto_verify_report {
  * it. Takes 48 bytes of memory for each order, as much again for each user and item that only
  * the lines of carts add, and 16 for each life. Goes on after a finding; `finding` (may be NULL)
  * gets a line for each of the first hundred, `progress` (may be NULL) the orders read so far.
+ * Damaged pages end the check of promises: then every row that can be reached is held against its
+ * checksum, and no more. Bounded in time and memory by the size of the file, whatever is in it.
  * Returns TG_ERR_OK when nothing is broken, TG_ERR_BROKEN when something is, else why it could not
  * look (TG_ERR_NOTFOUND: no database). */
 enum tg_error sto_verify(const char *data_dir, void (*finding)(void *context, const char *line),

@@ -1,6 +1,7 @@
 /* The offline check: every promise over the whole database, on one snapshot.
  *
- *   items -> stock -> sales -> orders, with lives and events in step -> teams -> ingested -> groups
+ *   pages -> items -> stock -> sales -> orders, with lives and events in step -> teams -> ingested
+ * -> groups
  *     -> adjustments -> judgement of every item
  *
  * Here: opening to look, the catalogue and the judgement. 20 million orders take about 1 GiB, most
@@ -10,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "proto/verdict.h"
+#include "storage/pages.h"
 #include "storage/rows.h"
 
 #include <errno.h>
@@ -114,6 +116,8 @@ static bool sizes_visit(void *context, const MDB_val *key, const MDB_val *value)
     if (!sto_key_read(key, &number, sizeof(number)) ||
         sto_row_item_decode(value->mv_data, value->mv_size, number, &sale, &item))
         return true;
+    if (number >= STO_CHECK_ITEMS_MAX || sale >= STO_CHECK_SALES_MAX)
+        return true;
     if (number >= c->items_size)
         c->items_size = (uint64_t)number + 1;
     if (sale >= c->sales_size)
@@ -131,6 +135,10 @@ static bool item_visit(void *context, const MDB_val *key, const MDB_val *value)
         return true;
     }
     const char *problem = sto_row_item_decode(value->mv_data, value->mv_size, number, &sale, &item);
+    if (!problem && number >= STO_CHECK_ITEMS_MAX)
+        problem = "its number is above any that can be configured";
+    if (!problem && sale >= STO_CHECK_SALES_MAX)
+        problem = "its sale's number is above any that can be configured";
     if (problem) {
         sto_check_find_damage(c, "items", number, problem);
         return true;
@@ -142,6 +150,7 @@ static bool item_visit(void *context, const MDB_val *key, const MDB_val *value)
     /* The table is walked in the order of numbers. */
     if (c->sales[sale].items++ == 0)
         c->sales[sale].first_item = number;
+    c->sales[sale].last_item = number;
     c->report->items++;
     return true;
 }
@@ -194,6 +203,10 @@ static bool sale_visit(void *context, const MDB_val *key, const MDB_val *value)
         sto_check_find(c, &c->report->mismatched_items,
                        "table sales, row %u: it counts %u items and has %u", number,
                        sale.item_count, has);
+    else if (has && c->sales[number].last_item - c->sales[number].first_item + 1 != has)
+        sto_check_find(c, &c->report->mismatched_items,
+                       "table sales, row %u: its %u items have the numbers %u to %u, with gaps",
+                       number, has, c->sales[number].first_item, c->sales[number].last_item);
     if (has) {
         c->sales[number].known = true;
         c->sales[number].is_group_buy = sale.kind == TG_SALE_GROUP_BUY;
@@ -261,26 +274,31 @@ static void item_judge(struct sto_check *c, uint32_t number)
             (long long)stock->restocked_units, (long long)item->restocked_units);
 }
 
-static void judge(struct sto_check *c)
+/* By the rows, not by the arrays: numbers may be large and far between. */
+static bool judge_visit(void *context, const MDB_val *key, const MDB_val *value)
 {
-    for (uint64_t number = 0; number < c->items_size; number++) {
-        if (c->items[number].known)
-            item_judge(c, (uint32_t)number);
-    }
-    for (uint64_t sale = 0; sale < c->sales_size; sale++) {
-        if (c->sales[sale].items && !c->sales[sale].known)
-            sto_check_find(c, &c->report->mismatched_items,
-                           "table sales, row %llu: missing or damaged, and %u items name it",
-                           (unsigned long long)sale, c->sales[sale].items);
-    }
+    struct sto_check *c = context;
+    uint32_t number;
+    (void)value;
+    if (!sto_key_read(key, &number, sizeof(number)) || !sto_check_item(c, number))
+        return true;
+    item_judge(c, number);
+    uint32_t number_of_sale = c->items[number].sale;
+    const struct sto_check_sale *sale = &c->sales[number_of_sale];
+    if (sale->first_item == number && !sale->known)
+        sto_check_find(c, &c->report->mismatched_items,
+                       "table sales, row %u: missing or damaged, and %u items name it",
+                       number_of_sale, sale->items);
+    return true;
 }
 
 static enum tg_error verdict(const struct sto_check *c)
 {
     const struct sto_verify_report *report = c->report;
-    uint64_t total = report->crc_errors + report->oversold_items + report->mismatched_items +
-                     report->duplicate_requests + report->limit_breaches + report->orphan_orders +
-                     report->broken_money + report->broken_teams + report->broken_events;
+    uint64_t total = report->page_errors + report->crc_errors + report->oversold_items +
+                     report->mismatched_items + report->duplicate_requests +
+                     report->limit_breaches + report->orphan_orders + report->broken_money +
+                     report->broken_teams + report->broken_events;
     if (total == 0)
         return TG_ERR_OK;
     return tg_fault_set(c->fault, TG_ERR_BROKEN, "%s: %llu promises are broken", c->data_dir,
@@ -319,8 +337,8 @@ static enum tg_error passes(struct sto_check *c)
         return error;
     if (c->progress)
         c->progress(c->context, c->report->orders);
-    judge(c);
-    return verdict(c);
+    error = sto_check_walk(c, c->tables.items, judge_visit);
+    return error ? error : verdict(c);
 }
 
 /* Rows of a table as its head counts them; a database of format 1 has no lives. */
@@ -367,6 +385,17 @@ static enum tg_error check_in_memory(struct sto_check *c)
 
 /* --- opening to look --- */
 
+static bool meta_visit(void *context, const MDB_val *key, const MDB_val *value)
+{
+    struct sto_check *c = context;
+    const char *problem = sto_meta_row_problem(key, value);
+    if (problem)
+        sto_check_find(c, &c->report->crc_errors, "table meta, row %.*s: %s",
+                       key->mv_size < 32 ? (int)key->mv_size : 32, (const char *)key->mv_data,
+                       problem);
+    return true;
+}
+
 static enum tg_error check_snapshot(struct sto_check *c)
 {
     MDB_dbi meta;
@@ -378,23 +407,23 @@ static enum tg_error check_snapshot(struct sto_check *c)
                             c->data_dir);
     enum tg_error error = rc ? sto_fault_lmdb(c->fault, rc, "cannot open the table meta")
                              : sto_format_check(c->txn, meta, c->data_dir, &present, c->fault);
+    if (error && error != TG_ERR_CORRUPT)
+        return error;
+    if (!error && !present)
+        sto_check_find(c, &c->report->crc_errors, "table meta, row " STO_FORMAT_KEY ": missing");
+    error = sto_check_walk(c, meta, meta_visit);
     if (error)
         return error;
-    if (!present)
-        return tg_fault_set(c->fault, TG_ERR_CORRUPT, "%s has no format record", c->data_dir);
     rc = sto_tables_open(c->txn, 0, &c->tables);
     if (rc)
         return sto_fault_lmdb(c->fault, rc, "cannot open the tables");
     uint32_t ttl_s;
     c->request_ttl_ms = sto_ttl_read(c->txn, meta, &ttl_s) ? ttl_s * 1000ll : INT64_MAX;
     rc = sto_event_first_read(c->txn, meta, &c->event_first);
-    if (rc == MDB_CORRUPTED) {
+    if (rc == MDB_CORRUPTED)
         c->event_first = 0;
-        sto_check_find(c, &c->report->crc_errors, "table meta, row %s: damaged",
-                       STO_EVENT_FIRST_KEY);
-    } else if (rc) {
+    else if (rc)
         return sto_fault_lmdb(c->fault, rc, "cannot read the first sequence of the outbox");
-    }
     return check_in_memory(c);
 }
 
@@ -407,13 +436,15 @@ static enum tg_error check_environment(struct sto_check *c)
         rc = mdb_env_open(c->lmdb, c->data_dir, MDB_RDONLY | MDB_NOTLS, 0600);
     if (rc)
         return sto_fault_lmdb(c->fault, rc, what);
-    enum tg_error error = sto_file_length_check(c->lmdb, c->data_dir, c->fault);
-    if (error)
-        return error;
     rc = mdb_txn_begin(c->lmdb, NULL, MDB_RDONLY, &c->txn);
     if (rc)
         return sto_fault_lmdb(c->fault, rc, what);
-    error = check_snapshot(c);
+    c->has_snapshot = true;
+    enum tg_error error = sto_check_pages(c);
+    if (error == TG_ERR_CORRUPT)
+        error = verdict(c);
+    else if (!error)
+        error = check_snapshot(c);
     mdb_txn_abort(c->txn);
     return error;
 }
@@ -455,8 +486,13 @@ enum tg_error sto_verify(const char *data_dir, void (*finding)(void *context, co
     int rc = mdb_env_create(&c.lmdb);
     if (rc)
         return sto_fault_lmdb(fault, rc, "cannot create the LMDB environment");
-    error = check_environment(&c);
+    error = sto_pages_can_open(data_dir, fault);
+    if (!error)
+        error = check_environment(&c);
     mdb_env_close(c.lmdb);
+    /* Damage that keeps LMDB from opening the file at all is told as any other. */
+    if (error && !c.has_snapshot && sto_check_closed_pages(&c) == TG_ERR_CORRUPT)
+        error = verdict(&c);
     report->elapsed_ns = (uint64_t)(tg_clock_mono_ns() - begun_ns);
     return error;
 }

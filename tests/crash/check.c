@@ -2,22 +2,35 @@
 
 #include "storage/storage.h"
 #include "tests/crash/host.h"
+#include "tests/crash/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ITEMS_MAX 4096 /* as the daemon is told in host.c */
-#define HANG_S    60
+#define HANG_S      60
+#define EVENTS_PAGE 256
 
-/* Of the child, seen by its parent. */
-static struct check_result *shared;
+/* What the worker and the process that looks for it say to each other. */
+struct talk {
+    uint64_t cut;
+    bool with_daemon;
+    struct check_result result;
+};
+
+static struct talk *talk;
+static struct check_result *shared; /* talk->result */
 static int messages_fd;
 
 struct looking {
@@ -25,8 +38,10 @@ struct looking {
     uint64_t cut;
     uint64_t next_order; /* facts before these are done with */
     uint64_t next_life;
-    uint64_t *values; /* of the registers, each at the index of its first fact */
-    uint64_t items[ITEMS_MAX];
+    uint64_t next_event;
+    uint64_t offset_min; /* of all groups */
+    uint64_t *values;    /* of the registers, each at the index of its first fact */
+    uint64_t items[FACTS_ITEMS_MAX];
 };
 
 /* The first thing that is wrong stays. Always false. */
@@ -111,25 +126,6 @@ static void check_missing_life(const struct looking *looking, const struct fact_
               fact->order_id, version, fact->answered, fact->version);
 }
 
-static struct facts_asked asked_of(const struct looking *looking, const struct tg_order_row *row)
-{
-    struct facts_asked asked = {.user_id = row->user_id,
-                                .team_id = row->team_id,
-                                .accepted_at_ms = row->accepted_at_ms,
-                                .channel = row->channel,
-                                .external_bytes = row->external_bytes,
-                                .ingested = (row->flags & TG_ORDER_INGESTED) != 0};
-    memcpy(asked.request_id, row->request_id, sizeof(asked.request_id));
-    memcpy(asked.external_id, row->external_id, row->external_bytes);
-    for (uint32_t i = 0; i < row->line_count; i++)
-        asked.lines += facts_line(looking->items[row->lines[i].item % ITEMS_MAX],
-                                  row->lines[i].quantity, row->lines[i].unit_price_minor);
-    if (row->line_count == 0)
-        asked.lines =
-            facts_line(looking->items[row->item % ITEMS_MAX], row->quantity, row->unit_price_minor);
-    return asked;
-}
-
 static void check_row(struct looking *looking, const struct tg_order_row *row)
 {
     const struct facts_list *list = &looking->facts->orders;
@@ -142,10 +138,9 @@ static void check_row(struct looking *looking, const struct tg_order_row *row)
         return;
     }
     const struct fact_order *fact = FACTS_AT(fact_order, *list, looking->next_order++);
-    struct facts_asked asked = asked_of(looking, row);
     shared->facts += fact->answered <= looking->cut;
     shared->orders++;
-    if (fact->print != facts_print_asked(&asked))
+    if (fact->print != facts_print_row(looking->items, row))
         wrong("order %" PRIu64 " is not what was asked for", row->order_id);
 }
 
@@ -181,7 +176,7 @@ static bool on_sale(void *context, const struct tg_sale_def *def, const struct t
         const struct tg_item_def *item = &def->items[i];
         char sku[TG_SKU_BYTES_MAX + 1] = "";
         memcpy(sku, item->sku, item->sku_bytes);
-        looking->items[item->item % ITEMS_MAX] =
+        looking->items[item->item % FACTS_ITEMS_MAX] =
             facts_item(def->sale_id, item->sku, item->sku_bytes);
         if (strcmp(sku, "S0") == 0)
             set_value(looking, facts_key("stock", def->sale_id, sku),
@@ -195,7 +190,10 @@ static bool on_group(void *context, const struct tg_group *group, struct tg_faul
     (void)fault;
     char name[TG_GROUP_NAME_BYTES_MAX + 1] = "";
     memcpy(name, group->name, group->name_bytes);
-    set_value(context, facts_key("group", 0, name), group->offset);
+    struct looking *looking = context;
+    set_value(looking, facts_key("group", 0, name), group->offset);
+    if (group->offset < looking->offset_min)
+        looking->offset_min = group->offset;
     return true;
 }
 
@@ -217,6 +215,61 @@ static bool on_team(void *context, const struct tg_team *team, struct tg_fault *
     return true;
 }
 
+/* --- the outbox --- */
+
+/* Facts of events before the first one kept are done with: it was dropped. */
+static void check_event(struct looking *looking, const struct tg_event *event)
+{
+    const struct facts_list *list = &looking->facts->events;
+    while (looking->next_event < list->count &&
+           FACTS_AT(fact_event, *list, looking->next_event)->sequence < event->sequence)
+        looking->next_event++;
+    if (looking->next_event == list->count)
+        return;
+    const struct fact_event *fact = FACTS_AT(fact_event, *list, looking->next_event);
+    if (fact->sequence != event->sequence)
+        return;
+    shared->facts += fact->answered <= looking->cut;
+    if (fact->answered <= looking->cut && fact->print != facts_print_event(event))
+        wrong("event %" PRIu64 " is not as a consumer was shown it", event->sequence);
+}
+
+/* Reads the outbox as a consumer would; the sequence has no gap, or it is not read at all. */
+static void check_events(struct looking *looking, struct sto_env *env)
+{
+    static struct tg_event events[EVENTS_PAGE];
+    const struct facts_list *list = &looking->facts->events;
+    struct sto_reader *reader;
+    struct tg_fault fault;
+    uint64_t after = 0, first = 1, last = 0;
+    uint32_t filled = 0;
+    if (sto_reader_open(env, &reader, &fault) != TG_ERR_OK) {
+        wrong("it has no reader: %s", fault.text);
+        return;
+    }
+    do {
+        if (after + 1 < first)
+            after = first - 1;
+        if (sto_read_events(reader, after, UINT64_MAX, EVENTS_PAGE, EVENTS_PAGE, events, &filled,
+                            &after, &first, &last, &fault) != TG_ERR_OK) {
+            wrong("its outbox cannot be read: %s", fault.text);
+            break;
+        }
+        for (uint32_t i = 0; i < filled; i++)
+            check_event(looking, &events[i]);
+    } while (after < last);
+    sto_reader_close(reader);
+    if (list->count && FACTS_AT(fact_event, *list, list->count - 1)->sequence > last)
+        for (uint64_t i = 0; i < list->count; i++)
+            if (FACTS_AT(fact_event, *list, i)->sequence > last &&
+                FACTS_AT(fact_event, *list, i)->answered <= looking->cut)
+                wrong("event %" PRIu64 " was shown to a consumer, and the newest is %" PRIu64,
+                      FACTS_AT(fact_event, *list, i)->sequence, last);
+    if (looking->offset_min != UINT64_MAX && first > looking->offset_min + 1)
+        wrong("the outbox begins at %" PRIu64 ", and a group is at %" PRIu64, first,
+              looking->offset_min);
+}
+
 static void recover(struct looking *looking, const char *data_dir)
 {
     struct sto_env *env;
@@ -224,7 +277,7 @@ static void recover(struct looking *looking, const char *data_dir)
     struct sto_recovery_stats stats;
     struct sto_options options = {.data_dir = data_dir,
                                   .map_bytes = (uint64_t)HOST_MAP_MIB << 20,
-                                  .items_max = ITEMS_MAX,
+                                  .items_max = FACTS_ITEMS_MAX,
                                   .readers_max = 16,
                                   .request_ttl_s = 86400};
     struct sto_recovery recovery = {
@@ -235,6 +288,8 @@ static void recover(struct looking *looking, const char *data_dir)
     }
     if (sto_recover(env, &recovery, &stats, &fault) != TG_ERR_OK)
         wrong("it does not recover: %s", fault.text);
+    else
+        check_events(looking, env);
     sto_env_close(env);
 }
 
@@ -261,62 +316,135 @@ static void verify(const char *data_dir)
         wrong("it does not verify: %s", fault.text);
 }
 
-/* --- the child --- */
+/* --- the process that looks --- */
 
-static void look(const char *data_dir, const struct facts *facts, uint64_t cut,
-                 const char *daemon_log)
+static pid_t looker;
+static int ask_fd, answer_fd;
+static struct {
+    const char *data_dir;
+    const struct facts *facts;
+    const char *daemon_log;
+} about;
+
+static void look(uint64_t *values)
 {
     static struct looking looking;
-    looking = (struct looking){.facts = facts, .cut = cut};
-    looking.values = malloc((facts->registers.count + 1) * sizeof(uint64_t));
-    if (!looking.values)
-        abort();
-    for (uint64_t i = 0; i < facts->registers.count; i++)
-        looking.values[i] = FACTS_ABSENT;
-    recover(&looking, data_dir);
+    looking = (struct looking){
+        .facts = about.facts, .cut = talk->cut, .offset_min = UINT64_MAX, .values = values};
+    for (uint64_t i = 0; i < about.facts->registers.count; i++)
+        values[i] = FACTS_ABSENT;
+    recover(&looking, about.data_dir);
     if (shared->text[0])
         return;
     check_rest(&looking);
-    verify(data_dir);
-    struct host host = {.data_dir = data_dir, .messages = daemon_log};
+    verify(about.data_dir);
+    struct host host = {.data_dir = about.data_dir, .messages = about.daemon_log};
     char reason[256];
-    if (!daemon_log || shared->text[0])
+    if (!talk->with_daemon || shared->text[0])
         return;
     if (!host_try(&host, reason, sizeof(reason)))
         wrong("%s", reason);
-    verify(data_dir);
+    verify(about.data_dir);
 }
 
-void check_init(const char *messages)
+/* One image after the other, as long as it is asked: a process for each would cost more than the
+ * look. What it frees it keeps, for the next one. */
+static void look_on(int from_fd, int to_fd)
 {
-    messages_fd = open(messages, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED || messages_fd < 0) {
-        fprintf(stderr, "crash: no memory, or no %s\n", messages);
-        exit(2);
-    }
-}
-
-void check_image(const char *data_dir, const struct facts *facts, uint64_t cut,
-                 const char *daemon_log, struct check_result *result)
-{
-    int status = 0;
-    memset(shared, 0, sizeof(*shared));
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(messages_fd, STDERR_FILENO);
+    char byte;
+    uint64_t *values = malloc((about.facts->registers.count + 1) * sizeof(*values));
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    if (!values)
+        _exit(CRASH_EXIT_UNABLE);
+    while (read(from_fd, &byte, 1) == 1) {
         alarm(HANG_S);
-        look(data_dir, facts, cut, daemon_log);
-        _exit(0);
+        look(values);
+        alarm(0);
+        if (write(to_fd, &byte, 1) != 1)
+            break;
     }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-        fprintf(stderr, "crash: cannot fork\n");
-        exit(2);
+    _exit(0);
+}
+
+static void unable(const char *what)
+{
+    fprintf(stderr, "crash: %s: %s\n", what, strerror(errno));
+    exit(CRASH_EXIT_UNABLE);
+}
+
+static void looker_start(void)
+{
+    int asks[2], answers[2];
+    pid_t parent = getpid();
+    if (pipe2(asks, O_CLOEXEC) || pipe2(answers, O_CLOEXEC))
+        unable("no pipe");
+    looker = fork();
+    if (looker < 0)
+        unable("cannot fork");
+    if (looker == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(CRASH_EXIT_UNABLE);
+        dup2(messages_fd, STDERR_FILENO);
+        close(asks[1]);
+        close(answers[0]);
+        look_on(asks[0], answers[1]);
     }
-    if (WIFSIGNALED(status))
-        wrong("whoever looked at it ended with signal %d (%s)", WTERMSIG(status),
-              strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) != 0)
-        wrong("whoever looked at it exited with %d", WEXITSTATUS(status));
+    close(asks[0]);
+    close(answers[1]);
+    ask_fd = asks[1];
+    answer_fd = answers[0];
+}
+
+static void looker_end(int *status)
+{
+    close(ask_fd);
+    close(answer_fd);
+    if (waitpid(looker, status, 0) != looker)
+        unable("cannot wait");
+    looker = 0;
+}
+
+void check_begin(const char *data_dir, const struct facts *facts, const char *messages,
+                 const char *daemon_log)
+{
+    about.data_dir = data_dir;
+    about.facts = facts;
+    about.daemon_log = daemon_log;
+    messages_fd = open(messages, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    talk = mmap(NULL, sizeof(*talk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (talk == MAP_FAILED || messages_fd < 0)
+        unable(messages);
+    shared = &talk->result;
+    signal(SIGPIPE, SIG_IGN);
+}
+
+void check_image(uint64_t cut, bool with_daemon, struct check_result *result)
+{
+    char byte = 0;
+    int status = 0;
+    if (!looker)
+        looker_start();
+    memset(talk, 0, sizeof(*talk));
+    talk->cut = cut;
+    talk->with_daemon = with_daemon;
+    if (write(ask_fd, &byte, 1) != 1 || read(answer_fd, &byte, 1) != 1) {
+        looker_end(&status);
+        if (WIFSIGNALED(status))
+            wrong("whoever looked at it ended with signal %d (%s)", WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+        else
+            wrong("whoever looked at it exited with %d", WEXITSTATUS(status));
+    }
     *result = *shared;
+}
+
+void check_end(void)
+{
+    int status;
+    if (looker)
+        looker_end(&status);
+    munmap(talk, sizeof(*talk));
+    close(messages_fd);
 }

@@ -12,7 +12,7 @@
 static void fail(const char *what)
 {
     fprintf(stderr, "crash: %s: %s\n", what, strerror(errno));
-    exit(2);
+    exit(CRASH_EXIT_UNABLE);
 }
 
 const char *disk_way_text(enum disk_way way)
@@ -49,7 +49,7 @@ static void tape_count(struct disk_tape *tape, uint64_t used)
                 fail("no memory for the log");
         }
         struct disk_op *op = &tape->ops[tape->count++];
-        op->entry = (const struct crash_entry *)(entries + at);
+        op->entry = (const struct crash_entry *)(const void *)(entries + at);
         op->bytes = entries + at + sizeof(*op->entry);
         at += sizeof(*op->entry) + crash_log_padded(op->entry->bytes);
         op->position = at;
@@ -71,7 +71,7 @@ void disk_tape_open(struct disk_tape *tape, const char *path)
     if (tape->log->magic != CRASH_LOG_MAGIC || tape->log->unseen) {
         fprintf(stderr, "crash: %s is not the whole story: %u calls of %s\n", path,
                 tape->log->unseen, tape->log->unseen_call);
-        exit(2);
+        exit(CRASH_EXIT_UNABLE);
     }
     tape_count(tape, crash_log_at(tape->log));
 }
@@ -95,15 +95,6 @@ static void file_put(struct disk *disk, const void *bytes, uint64_t size, uint64
 {
     if (pwrite(disk->fd, bytes, size, (off_t)offset) != (ssize_t)size)
         fail("cannot write an image");
-}
-
-void disk_init(struct disk *disk, const struct disk_tape *tape, const char *path, bool lies)
-{
-    memset(disk, 0, sizeof(*disk));
-    disk->tape = tape;
-    disk->lies = lies;
-    snprintf(disk->path, sizeof(disk->path), "%s", path);
-    file_open(disk);
 }
 
 void disk_fini(struct disk *disk)
@@ -133,6 +124,37 @@ static void apply(struct disk *disk, uint32_t op)
     base_grow(disk, entry->offset + entry->bytes);
     memcpy(disk->base + entry->offset, disk->tape->ops[op].bytes, entry->bytes);
     file_put(disk, disk->tape->ops[op].bytes, entry->bytes, entry->offset);
+}
+
+/* The file that the log began with, if there is one, is durable with its name. */
+static void load_base(struct disk *disk, const char *path)
+{
+    struct stat stat;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return;
+    if (fd < 0 || fstat(fd, &stat))
+        fail(path);
+    base_grow(disk, (uint64_t)stat.st_size);
+    if (read(fd, disk->base, (size_t)stat.st_size) != stat.st_size)
+        fail(path);
+    close(fd);
+    file_put(disk, disk->base, disk->base_bytes, 0);
+    disk->is_hidden = false;
+    disk->is_named = true;
+}
+
+void disk_init(struct disk *disk, const struct disk_tape *tape, const char *path, const char *base,
+               enum disk_bend bend)
+{
+    memset(disk, 0, sizeof(*disk));
+    disk->tape = tape;
+    disk->bend = bend;
+    disk->is_hidden = true; /* a new file gets its name when it is durable */
+    snprintf(disk->path, sizeof(disk->path), "%s", path);
+    snprintf(disk->old_path, sizeof(disk->old_path), "%s.new", disk->path);
+    file_open(disk);
+    load_base(disk, base);
 }
 
 /* Those of what is pending that `covered` names become durable, in the order of their issue. */
@@ -177,14 +199,14 @@ static const struct disk_op *pending_of(const struct disk *disk, uint64_t positi
         if (disk->tape->ops[disk->pending[i]].position == position)
             return &disk->tape->ops[disk->pending[i]];
     fprintf(stderr, "crash: a write returned that had not begun\n");
-    exit(2);
+    exit(CRASH_EXIT_UNABLE);
 }
 
 static void begin_write(struct disk *disk)
 {
     if (disk->pending_count == DISK_PENDING_MAX) {
         fprintf(stderr, "crash: more than %u writes before a sync\n", DISK_PENDING_MAX);
-        exit(2);
+        exit(CRASH_EXIT_UNABLE);
     }
     disk->pending[disk->pending_count++] = disk->at;
     disk->is_hidden = disk->tape->ops[disk->at].entry->hidden;
@@ -209,7 +231,7 @@ void disk_step(struct disk *disk)
         break;
     case CRASH_SYNCED:
         disk->is_syncing = false;
-        if (!disk->lies)
+        if (disk->bend != DISK_LATE_SYNC)
             become_durable(disk, disk->sync, is_before);
         else if (disk->sync_before)
             become_durable(disk, disk->sync_before, is_before);
@@ -218,7 +240,7 @@ void disk_step(struct disk *disk)
         disk->is_hidden = false;
         break;
     case CRASH_NAMED:
-        disk->is_named = !disk->is_hidden;
+        disk->is_named = !disk->is_hidden && disk->bend != DISK_NO_NAME;
         break;
     }
     disk->at++;
@@ -267,10 +289,8 @@ static uint32_t parts_of(const struct disk *disk)
 
 uint32_t disk_variants(const struct disk *disk)
 {
-    if (disk->is_hidden)
-        return 1;
     if (disk->pending_count == 0)
-        return disk->is_named ? 1 : 2;
+        return disk->is_named ? 1 : 3;
     bool is_complete =
         disk->pending_count == 1 && parts_of(disk) == sectors_of(pending_at(disk, 0));
     return is_complete && disk->is_named ? 1u << parts_of(disk) : UINT32_MAX;
@@ -387,8 +407,11 @@ static enum disk_way draw_way(struct tg_rng *rng)
 
 static enum disk_way choose(const struct disk *disk, uint32_t variant, struct tg_rng *rng)
 {
-    if (disk->is_hidden || (!disk->is_named && variant % 4 == 1))
+    uint64_t name = disk->is_named ? 0 : tg_rng_below(rng, 8);
+    if (name == 1 || (disk->is_hidden && name < 3))
         return DISK_NAMELESS;
+    if (name == 2 || disk->is_hidden)
+        return DISK_OLD_NAME;
     uint32_t parts = parts_of(disk);
     if (parts && variant < 1u << parts)
         return DISK_EACH;
@@ -425,18 +448,40 @@ static void put(struct disk *disk, enum disk_way way, uint32_t variant, struct t
     case DISK_NAMELESS:
         unlink(disk->path);
         break;
+    case DISK_OLD_NAME:
+        put_shuffled(disk, true, rng);
+        draw_length(disk, rng);
+        if (rename(disk->path, disk->old_path))
+            fail("cannot rename an image");
+        break;
     case DISK_WAY_COUNT:
         abort();
     }
 }
 
+/* The next meta page, which has not even been written yet. */
+static void put_next_meta(struct disk *disk)
+{
+    uint32_t at = disk->at;
+    while (at < disk->tape->count && !disk->tape->ops[at].entry->durable)
+        at++;
+    if (at == disk->tape->count)
+        return;
+    const struct crash_entry *entry = disk->tape->ops[at].entry;
+    file_put(disk, disk->tape->ops[at].bytes, entry->bytes, entry->offset);
+    keep_piece(disk, entry->offset, entry->bytes);
+}
+
 enum disk_way disk_make(struct disk *disk, uint32_t variant, struct tg_rng *rng)
 {
     enum disk_way way = choose(disk, variant, rng);
+    bool has_name = way != DISK_NAMELESS && way != DISK_OLD_NAME;
     disk->piece_count = 0;
     put(disk, way, variant, rng);
-    if (way != DISK_EACH && way != DISK_NAMELESS)
+    if (way != DISK_EACH && has_name)
         draw_length(disk, rng);
+    if (disk->bend == DISK_META_FIRST && has_name && disk->pending_count > 0)
+        put_next_meta(disk);
     /* What this does not say any more when the image has been looked at, somebody else wrote. */
     if (futimens(disk->fd, (struct timespec[2]){{0, 0}, {0, 0}}))
         fail("cannot mark an image");
@@ -454,6 +499,7 @@ static bool is_untouched(const struct disk *disk)
 void disk_restore(struct disk *disk)
 {
     if (!is_untouched(disk)) {
+        unlink(disk->old_path);
         close(disk->fd);
         file_open(disk);
         file_put(disk, disk->base, disk->base_bytes, 0);

@@ -30,7 +30,8 @@
     X(ONE_ONLY, "one write")                                                                       \
     X(SUBSET, "some writes, in any order")                                                         \
     X(TORN, "some sectors of any writes, in any order")                                            \
-    X(NAMELESS, "not even the name of the file")
+    X(NAMELESS, "not even the name of the file")                                                   \
+    X(OLD_NAME, "some of it, in a file that still has the name under which it was made")
 
 enum disk_way {
 #define DISK_WAY_ENUM(name, text) DISK_##name,
@@ -57,6 +58,20 @@ enum disk_moment {
 
 const char *disk_moment_text(enum disk_moment moment);
 
+/* Disks that break their word: with each of them some image must be found wanting.
+ * X(name, what they do) */
+#define DISK_BENDS(X)                                                                              \
+    X(STRAIGHT, "keeps its word")                                                                  \
+    X(LATE_SYNC, "a sync covers only what the sync before it should have covered")                 \
+    X(META_FIRST, "the meta page of a commit overtakes the sync of its pages")                     \
+    X(NO_NAME, "the sync of the directory does nothing")
+
+enum disk_bend {
+#define DISK_BEND_ENUM(name, text) DISK_##name,
+    DISK_BENDS(DISK_BEND_ENUM)
+#undef DISK_BEND_ENUM
+};
+
 /* An entry of the log. */
 struct disk_op {
     const struct crash_entry *entry;
@@ -77,17 +92,18 @@ struct disk_piece {
 
 struct disk {
     const struct disk_tape *tape;
-    bool lies;       /* a sync covers only what the one before it should have covered */
-    uint32_t at;     /* ops that have happened */
-    bool is_hidden;  /* the file has not got its name */
-    bool is_named;   /* the file's name is durable */
-    bool is_syncing; /* a sync is on its way */
+    enum disk_bend bend;
+    uint32_t at;                              /* ops that have happened */
+    bool is_hidden;                           /* the file has not got its name */
+    bool is_named;                            /* the file's name is durable */
+    bool is_syncing;                          /* a sync is on its way */
     const struct disk_op *sync, *sync_before; /* the last two */
     uint32_t pending[DISK_PENDING_MAX];       /* ops, oldest first */
     uint32_t pending_count;
     uint8_t *base; /* the durable content */
     uint64_t base_bytes, base_room;
-    char path[256]; /* of the image */
+    char path[256];     /* of the image */
+    char old_path[272]; /* the name of a file that is being made */
     int fd;
     struct disk_piece *pieces; /* what the image has beside the durable content */
     uint32_t piece_count, piece_room;
@@ -97,8 +113,9 @@ struct disk {
 void disk_tape_open(struct disk_tape *tape, const char *path);
 void disk_tape_close(struct disk_tape *tape);
 
-/* `path`: where images are made. */
-void disk_init(struct disk *disk, const struct disk_tape *tape, const char *path, bool lies);
+/* `path`: where images are made. `base`: the file that the log began with; need not be there. */
+void disk_init(struct disk *disk, const struct disk_tape *tape, const char *path, const char *base,
+               enum disk_bend bend);
 void disk_fini(struct disk *disk);
 /* The next entry happens. */
 void disk_step(struct disk *disk);

@@ -1,6 +1,7 @@
 #include "tests/crash/facts.h"
 
 #include "base/hash.h"
+#include "tests/crash/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@ void facts_add(struct facts_list *list, const void *fact, size_t bytes)
         list->at = realloc(list->at, list->room * bytes);
         if (!list->at) {
             fprintf(stderr, "crash: no memory for facts\n");
-            exit(2);
+            exit(CRASH_EXIT_UNABLE);
         }
     }
     memcpy((uint8_t *)list->at + list->count++ * bytes, fact, bytes);
@@ -39,6 +40,13 @@ static int by_version(const void *a, const void *b)
     const struct fact_life *x = a, *y = b;
     int by_id = compare(x->order_id, y->order_id);
     int by_number = by_id ? by_id : compare(x->version, y->version);
+    return by_number ? by_number : compare(x->answered, y->answered);
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    const struct fact_event *x = a, *y = b;
+    int by_number = compare(x->sequence, y->sequence);
     return by_number ? by_number : compare(x->answered, y->answered);
 }
 
@@ -94,10 +102,29 @@ static bool settle_lives(struct facts_list *list)
     return true;
 }
 
+static bool settle_events(struct facts_list *list)
+{
+    uint64_t kept = 0;
+    sort(list, sizeof(struct fact_event), by_sequence);
+    for (uint64_t i = 0; i < list->count; i++) {
+        struct fact_event *event = FACTS_AT(fact_event, *list, i);
+        struct fact_event *last = kept ? FACTS_AT(fact_event, *list, kept - 1) : NULL;
+        if (!last || last->sequence != event->sequence) {
+            *FACTS_AT(fact_event, *list, kept++) = *event;
+        } else if (last->print != event->print) {
+            fprintf(stderr, "crash: two answers differ on event %" PRIu64 "\n", event->sequence);
+            return false;
+        }
+    }
+    list->count = kept;
+    return true;
+}
+
 bool facts_settle(struct facts *facts)
 {
     sort(&facts->registers, sizeof(struct fact_register), by_key);
-    return settle_orders(&facts->orders) && settle_lives(&facts->lives);
+    return settle_orders(&facts->orders) && settle_lives(&facts->lives) &&
+           settle_events(&facts->events);
 }
 
 /* --- on the disk --- */
@@ -105,7 +132,7 @@ bool facts_settle(struct facts *facts)
 static bool save_list(FILE *file, const struct facts_list *list, size_t bytes)
 {
     return fwrite(&list->count, sizeof(list->count), 1, file) == 1 &&
-           fwrite(list->at, bytes, list->count, file) == list->count;
+           (list->count == 0 || fwrite(list->at, bytes, list->count, file) == list->count);
 }
 
 static bool load_list(FILE *file, struct facts_list *list, size_t bytes)
@@ -125,6 +152,7 @@ bool facts_save(const struct facts *facts, const char *path)
     bool saved = save_list(file, &facts->orders, sizeof(struct fact_order)) &&
                  save_list(file, &facts->lives, sizeof(struct fact_life)) &&
                  save_list(file, &facts->registers, sizeof(struct fact_register)) &&
+                 save_list(file, &facts->events, sizeof(struct fact_event)) &&
                  save_list(file, &facts->phases, sizeof(struct fact_phase));
     return fclose(file) == 0 && saved;
 }
@@ -137,9 +165,20 @@ bool facts_load(struct facts *facts, const char *path)
     bool loaded = load_list(file, &facts->orders, sizeof(struct fact_order)) &&
                   load_list(file, &facts->lives, sizeof(struct fact_life)) &&
                   load_list(file, &facts->registers, sizeof(struct fact_register)) &&
+                  load_list(file, &facts->events, sizeof(struct fact_event)) &&
                   load_list(file, &facts->phases, sizeof(struct fact_phase));
     fclose(file);
     return loaded;
+}
+
+void facts_free(struct facts *facts)
+{
+    free(facts->orders.at);
+    free(facts->lives.at);
+    free(facts->registers.at);
+    free(facts->events.at);
+    free(facts->phases.at);
+    *facts = (struct facts){.orders = {0}};
 }
 
 /* --- prints --- */
@@ -290,4 +329,52 @@ uint64_t facts_print_life(const struct tg_life *life)
     for (uint32_t i = 0; i < life->refund_count; i++)
         put_refund(&print, &life->refunds[i]);
     return done(&print);
+}
+
+uint64_t facts_print_row(const uint64_t *items, const struct tg_order_row *row)
+{
+    struct facts_asked asked = {.user_id = row->user_id,
+                                .team_id = row->team_id,
+                                .accepted_at_ms = row->accepted_at_ms,
+                                .channel = row->channel,
+                                .external_bytes = row->external_bytes,
+                                .ingested = (row->flags & TG_ORDER_INGESTED) != 0};
+    memcpy(asked.request_id, row->request_id, sizeof(asked.request_id));
+    memcpy(asked.external_id, row->external_id, row->external_bytes);
+    for (uint32_t i = 0; i < row->line_count; i++)
+        asked.lines += facts_line(items[row->lines[i].item % FACTS_ITEMS_MAX],
+                                  row->lines[i].quantity, row->lines[i].unit_price_minor);
+    if (row->line_count == 0)
+        asked.lines =
+            facts_line(items[row->item % FACTS_ITEMS_MAX], row->quantity, row->unit_price_minor);
+    return facts_print_asked(&asked);
+}
+
+static uint64_t print_numbers(const int64_t *numbers, size_t count)
+{
+    struct print print;
+    print.used = 0;
+    for (size_t i = 0; i < count; i++)
+        put(&print, numbers[i]);
+    return done(&print);
+}
+
+uint64_t facts_print_event_message(const Tidegate__V1__Event *event)
+{
+    const int64_t numbers[] = {(int64_t)event->type,
+                               (int64_t)event->order_id,
+                               (int64_t)event->team_id,
+                               (int64_t)event->sale_id,
+                               event->at_ms,
+                               event->amount_minor,
+                               event->refund_number};
+    return print_numbers(numbers, sizeof(numbers) / sizeof(numbers[0]));
+}
+
+uint64_t facts_print_event(const struct tg_event *event)
+{
+    const int64_t numbers[] = {
+        event->type,  (int64_t)event->order_id, (int64_t)event->team_id, (int64_t)event->sale_id,
+        event->at_ms, event->amount_minor,      event->refund_number};
+    return print_numbers(numbers, sizeof(numbers) / sizeof(numbers[0]));
 }

@@ -6,6 +6,7 @@
  *   register  a value that one client alone changes, one change after the other: the state of a
  *             sale, the units adjusted of an item, the offset of a group. An image holds the newest
  *             one acknowledged, or the one that was on its way.
+ *   event     an event of the outbox, as a consumer was shown it under its sequence
  *
  * Values are compared as prints: hashes over every field, made from the messages of the contract on
  * one side and from stored rows on the other. Written by load.c, saved beside the log, read by
@@ -21,7 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FACTS_ABSENT UINT64_MAX /* the value of a register that is not there */
+#define FACTS_ABSENT    UINT64_MAX /* the value of a register that is not there */
+#define FACTS_ITEMS_MAX 4096       /* as the daemon is told in host.c */
 
 struct fact_order {
     uint64_t order_id;
@@ -45,6 +47,12 @@ struct fact_register {
     char name[32]; /* for people */
 };
 
+struct fact_event {
+    uint64_t sequence;
+    uint64_t answered;
+    uint64_t print;
+};
+
 /* The part of the log that a workload wrote. */
 struct fact_phase {
     char name[24];
@@ -60,6 +68,7 @@ struct facts {
     struct facts_list orders;    /* struct fact_order, by order_id once sorted */
     struct facts_list lives;     /* struct fact_life, by (order_id, version) once sorted */
     struct facts_list registers; /* struct fact_register, by (key, order) once sorted */
+    struct facts_list events;    /* struct fact_event, by sequence once sorted */
     struct facts_list phases;    /* struct fact_phase */
 };
 
@@ -73,6 +82,7 @@ void facts_add(struct facts_list *list, const void *fact, size_t bytes);
 bool facts_settle(struct facts *facts);
 bool facts_save(const struct facts *facts, const char *path);
 bool facts_load(struct facts *facts, const char *path);
+void facts_free(struct facts *facts);
 
 /* --- prints --- */
 
@@ -97,5 +107,9 @@ uint64_t facts_line(uint64_t item, uint32_t quantity, int64_t unit_price_minor);
 uint64_t facts_print_asked(const struct facts_asked *asked);
 uint64_t facts_print_message(const Tidegate__V1__Order *order);
 uint64_t facts_print_life(const struct tg_life *life);
+/* A stored row; `items` has facts_item of each item number below FACTS_ITEMS_MAX. */
+uint64_t facts_print_row(const uint64_t *items, const struct tg_order_row *row);
+uint64_t facts_print_event_message(const Tidegate__V1__Event *event);
+uint64_t facts_print_event(const struct tg_event *event);
 
 #endif

@@ -1,7 +1,10 @@
 #include "tests/crash/host.h"
 
+#include "tests/crash/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,11 +20,16 @@
 static void fail(const struct host *host, const char *what)
 {
     fprintf(stderr, "crash: the daemon %s; its log: %s\n", what, host->messages);
-    exit(2);
+    exit(CRASH_EXIT_UNABLE);
 }
 
 static void record_into(const struct host *host)
 {
+    char options[512];
+    const char *before = getenv("ASAN_OPTIONS");
+    /* An address sanitizer that is not the first library refuses to start unless told. */
+    snprintf(options, sizeof(options), "verify_asan_link_order=0:%s", before ? before : "");
+    setenv("ASAN_OPTIONS", options, 1);
     setenv("LD_PRELOAD", TG_BUILD "/tests/record.so", 1);
     setenv("TG_RECORD_LOG", host->log, 1);
     setenv("TG_RECORD_DIR", host->data_dir, 1);
@@ -110,6 +118,42 @@ void host_kill(struct host *host)
 {
     if (end(host, SIGKILL) != -1)
         fail(host, "had ended by itself");
+}
+
+/* In the child: tells by one byte that it has the snapshot. */
+static void hold_snapshot(const char *data_dir, int to_fd)
+{
+    MDB_env *lmdb;
+    MDB_txn *txn;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (mdb_env_create(&lmdb) == 0 && mdb_env_set_mapsize(lmdb, (size_t)HOST_MAP_MIB << 20) == 0 &&
+        mdb_env_open(lmdb, data_dir, MDB_RDONLY, 0600) == 0 &&
+        mdb_txn_begin(lmdb, NULL, MDB_RDONLY, &txn) == 0 && write(to_fd, "", 1) == 1)
+        for (;;)
+            pause();
+    _exit(CRASH_EXIT_UNABLE);
+}
+
+pid_t host_hold_snapshot(const struct host *host)
+{
+    int ready[2];
+    char byte;
+    pid_t pid = pipe2(ready, O_CLOEXEC) ? -1 : fork();
+    if (pid < 0)
+        fail(host, "gets no reader");
+    if (pid == 0)
+        hold_snapshot(host->data_dir, ready[1]);
+    close(ready[1]);
+    if (read(ready[0], &byte, 1) != 1)
+        fail(host, "gives a reader no snapshot");
+    close(ready[0]);
+    return pid;
+}
+
+void host_end_reader(pid_t reader)
+{
+    kill(reader, SIGKILL);
+    waitpid(reader, NULL, 0);
 }
 
 static void last_line(const char *path, char *line, size_t size)

@@ -23,6 +23,10 @@ void host_start(struct host *host);
 /* Ends it by SIGTERM, and it must drain; or by SIGKILL. */
 void host_stop(struct host *host);
 void host_kill(struct host *host);
+/* A process that holds a snapshot of its database until it is ended, by SIGKILL: it stays in LMDB's
+ * table of readers. */
+pid_t host_hold_snapshot(const struct host *host);
+void host_end_reader(pid_t reader);
 /* Starts and ends it; false, with the reason, when it does not start. */
 bool host_try(struct host *host, char *reason, size_t size);
 

@@ -1,8 +1,6 @@
-#include "tests/crash/load.h"
-
-#include "base/clock.h"
-#include "base/rng.h"
-#include "tests/crash/wish.h"
+/* The world of the load, what its answers teach, and how it runs; think.c says what is asked for.
+ */
+#include "tests/crash/load_inner.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,88 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ACTORS         64
-#define POOL           256 /* orders that changes go for */
-#define WAIT_MS        10000
-#define WIDTH_ANSWERS  64   /* after so many another number of actors is busy */
-#define EXPIRY_MS      3000 /* what is unpaid has expired by then */
-#define EXPIRY_ACK_MS  100
-#define EXTRA_SALES    24 /* that operators create meanwhile */
-#define FIRST_EXTRA_ID 100
-#define SALES_MAX      64
-
-/* --- the world ---------------------------------------------------------------------------------
- */
-
-/* A value that one actor at a time changes: a register of facts.h. */
-struct target {
-    uint64_t key;
-    uint64_t changes;
-    uint64_t value; /* as acknowledged */
-    char name[32];
-    bool is_busy;
-};
-
-struct sale {
-    struct wish_sale plan;
-    struct target state;
-    struct target stock; /* units adjusted of its first item */
-};
-
-struct group {
-    const char *name;
-    struct target offset;
-};
-
-/* An order as it was last seen. */
-struct known {
-    uint64_t order_id;
-    int64_t amount_minor;
-    int state; /* Tidegate__V1__OrderState */
-    uint32_t refunds;
-};
-
-struct load;
-
-/* One client with at most one request in flight. */
-struct actor {
-    struct load *load;
-    bool is_busy;
-    struct wish wish;
-    struct target *target; /* of OPERATE and GROUP */
-    uint64_t sent;         /* position */
-};
-
-struct load {
-    const struct crash_log *log;
-    struct facts *facts;
-    struct tgc_client *client;
-    struct tg_rng rng;
-    struct actor actors[ACTORS];
-    struct wish last[WISH_KINDS]; /* the last that was sent, to be sent again */
-    struct sale sales[SALES_MAX];
-    uint32_t sale_count;
-    struct group groups[4];
-    struct known pool[POOL];
-    uint64_t pool_count; /* ever put in */
-    uint64_t teams[POOL];
-    uint32_t team_skus[POOL];
-    uint64_t team_count; /* ever opened */
-    uint64_t wishes;
-    uint64_t answers;
-    uint64_t sequence_max; /* the newest that was seen */
-    uint64_t seen[WISH_KINDS], done[WISH_KINDS];
-};
-
-enum {
-    SALE_HOT,
-    SALE_RESERVE,
-    SALE_ON_PAYMENT,
-    SALE_ON_PLACE,
-    SALE_CHANNELS,
-    SALE_TEAMS,
-    SALES
-};
+#define WAIT_MS       10000
+#define WIDTH_ANSWERS 64   /* after so many another number of actors is busy */
+#define EXPIRY_MS     3000 /* what is unpaid has expired by then */
+#define EXPIRY_ACK_MS 100
 
 static const struct wish_sale plans[SALES] = {
     [SALE_HOT] = {.sale_id = 1, .items = 2, .stock_units = 400, .per_user_limit = 2, .policy = 1},
@@ -104,42 +24,59 @@ static const struct wish_sale plans[SALES] = {
         {.sale_id = 6, .items = 3, .stock_units = 1000, .policy = 1, .is_group_buy = true},
 };
 
-struct phase {
-    const char *name;
-    uint32_t shares[WISH_KINDS];
-};
-
 static const struct phase phases[] = {
-    {"seckill", {[WISH_PLACE] = 85, [WISH_CHANGE] = 15}},
-    {"lifecycle", {[WISH_PLACE] = 25, [WISH_CHANGE] = 75}},
-    {"groupbuy", {[WISH_OPEN] = 15, [WISH_JOIN] = 35, [WISH_CHANGE] = 50}},
-    {"cart", {[WISH_CART] = 50, [WISH_CHANGE] = 50}},
-    {"ingest", {[WISH_INGEST] = 20, [WISH_CHANGE] = 80}},
-    {"operators", {[WISH_OPERATE] = 55, [WISH_PLACE] = 30, [WISH_CHANGE] = 15}},
-    {"outbox", {[WISH_GROUP] = 50, [WISH_CHANGE] = 40, [WISH_PLACE] = 10}},
-    {"mixed",
-     {[WISH_PLACE] = 20,
-      [WISH_CART] = 10,
-      [WISH_OPEN] = 5,
-      [WISH_JOIN] = 10,
-      [WISH_INGEST] = 3,
-      [WISH_CHANGE] = 40,
-      [WISH_OPERATE] = 6,
-      [WISH_GROUP] = 6}},
+    {.name = "seckill", .shares = {[WISH_PLACE] = 85, [WISH_CHANGE] = 15}},
+    {.name = "lifecycle", .shares = {[WISH_PLACE] = 25, [WISH_CHANGE] = 75}},
+    {.name = "groupbuy", .shares = {[WISH_OPEN] = 15, [WISH_JOIN] = 35, [WISH_CHANGE] = 50}},
+    {.name = "cart", .shares = {[WISH_CART] = 50, [WISH_CHANGE] = 50}},
+    {.name = "ingest", .shares = {[WISH_INGEST] = 20, [WISH_CHANGE] = 80}},
+    {.name = "operators", .shares = {[WISH_OPERATE] = 55, [WISH_PLACE] = 30, [WISH_CHANGE] = 15}},
+    {.name = "outbox",
+     .shares = {[WISH_GROUP] = 35, [WISH_READ] = 20, [WISH_CHANGE] = 35, [WISH_PLACE] = 10}},
+    {.name = "full disk",
+     .shares = {[WISH_PLACE] = 25,
+                [WISH_CART] = 10,
+                [WISH_OPEN] = 5,
+                [WISH_JOIN] = 5,
+                [WISH_INGEST] = 5,
+                [WISH_CHANGE] = 40,
+                [WISH_OPERATE] = 5,
+                [WISH_GROUP] = 5},
+     .is_full = true},
+    {.name = "dead reader",
+     .shares = {[WISH_PLACE] = 30, [WISH_CHANGE] = 50, [WISH_GROUP] = 10, [WISH_READ] = 10},
+     .has_reader = true},
+    {.name = "mixed",
+     .shares = {[WISH_PLACE] = 20,
+                [WISH_CART] = 10,
+                [WISH_OPEN] = 5,
+                [WISH_JOIN] = 10,
+                [WISH_INGEST] = 3,
+                [WISH_CHANGE] = 35,
+                [WISH_OPERATE] = 6,
+                [WISH_GROUP] = 6,
+                [WISH_READ] = 5}},
 };
 
-static void fail(const char *what)
+/* Of the loads that go on behind a power cut. */
+static const struct phase phase_again = {.name = "goes on",
+                                         .shares = {[WISH_PLACE] = 25,
+                                                    [WISH_CART] = 10,
+                                                    [WISH_OPEN] = 5,
+                                                    [WISH_JOIN] = 8,
+                                                    [WISH_INGEST] = 3,
+                                                    [WISH_CHANGE] = 35,
+                                                    [WISH_OPERATE] = 4,
+                                                    [WISH_GROUP] = 5,
+                                                    [WISH_READ] = 5}};
+
+_Noreturn void load_fail(const char *what)
 {
     fprintf(stderr, "crash: the load: %s\n", what);
-    exit(2);
+    exit(CRASH_EXIT_UNABLE);
 }
 
-static int64_t now_ms(void)
-{
-    return tg_clock_wall_ns() / TG_NS_PER_MS;
-}
-
-static uint32_t draw(struct load *load, uint64_t bound)
+uint32_t load_draw(struct load *load, uint64_t bound)
 {
     return (uint32_t)tg_rng_below(&load->rng, bound);
 }
@@ -158,6 +95,7 @@ static void learn_order(struct actor *actor, uint32_t i,
     struct fact_order fact = {
         .order_id = answer->order_id, .answered = position, .print = facts_print_asked(&asked)};
     facts_add(&load->facts->orders, &fact, sizeof(fact));
+    load->replays += answer->replayed ? 1 : 0;
     if (answer->replayed)
         return;
     load->pool[load->pool_count++ % POOL] =
@@ -207,7 +145,7 @@ static bool take_order(struct actor *actor, uint32_t i,
                        const Tidegate__V1__PlaceOrderResponse *answer, uint64_t position)
 {
     if (answer->verdict == (Tidegate__V1__Verdict)TG_INVALID_ARGUMENT)
-        fail(answer->message);
+        load_fail(answer->message);
     if (answer->verdict != (Tidegate__V1__Verdict)TG_ACCEPTED)
         return false;
     learn_order(actor, i, answer, position);
@@ -275,6 +213,26 @@ static bool take_operation(struct actor *actor, const Tidegate__V1__Response *re
     abort();
 }
 
+/* What is read is durable, and so are the orders beside it. */
+static bool take_read(struct load *load, const Tidegate__V1__Response *response, uint64_t position)
+{
+    if (response->kind_case == TIDEGATE__V1__RESPONSE__KIND_GET_ORDER) {
+        if (response->get_order->order)
+            learn_life(load, response->get_order->order, position);
+        return response->get_order->order != NULL;
+    }
+    const Tidegate__V1__ConsumeEventsResponse *page = response->consume_events;
+    for (size_t i = 0; i < page->n_events; i++) {
+        struct fact_event fact = {.sequence = page->events[i]->sequence,
+                                  .answered = position,
+                                  .print = facts_print_event_message(page->events[i])};
+        facts_add(&load->facts->events, &fact, sizeof(fact));
+        if (page->events[i]->order)
+            learn_life(load, page->events[i]->order, position);
+    }
+    return page->n_events > 0;
+}
+
 static bool take(struct actor *actor, const Tidegate__V1__Response *response, uint64_t position)
 {
     switch (actor->wish.kind) {
@@ -292,6 +250,8 @@ static bool take(struct actor *actor, const Tidegate__V1__Response *response, ui
     case WISH_OPERATE:
     case WISH_GROUP:
         return take_operation(actor, response, position);
+    case WISH_READ:
+        return take_read(actor->load, response, position);
     case WISH_KINDS:
         break;
     }
@@ -305,245 +265,14 @@ static void on_response(void *context, const Tidegate__V1__Response *response)
     /* First of all: what the answer rests on lies before this. */
     uint64_t position = crash_log_at(load->log);
     if (response->kind_case == TIDEGATE__V1__RESPONSE__KIND_ERROR)
-        fail(response->error->message);
+        load_fail(response->error->message);
+    load->refusals += tgc_outcome_of(response).verdict == TG_STORAGE_FULL;
     load->done[actor->wish.kind] += take(actor, response, position);
     load->seen[actor->wish.kind]++;
     load->answers++;
     if (actor->target)
         actor->target->is_busy = false;
     actor->is_busy = false;
-}
-
-/* --- wishes ------------------------------------------------------------------------------------
- */
-
-static void draw_lines(struct load *load, struct wish *wish, uint32_t count)
-{
-    uint32_t first = draw(load, wish->sale->items);
-    wish->line_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        wish->skus[i] = (first + i) % wish->sale->items;
-        wish->quantities[i] = 1 + draw(load, 3);
-    }
-    wish->user_id = 1 + draw(load, 600);
-}
-
-static void wish_place(struct load *load, struct wish *wish)
-{
-    static const uint8_t choice[] = {SALE_HOT,     SALE_HOT,        SALE_HOT,
-                                     SALE_RESERVE, SALE_ON_PAYMENT, SALE_ON_PLACE};
-    uint32_t at = choice[draw(load, sizeof(choice))];
-    if (load->sale_count > SALES && draw(load, 5) == 0)
-        at = SALES + draw(load, load->sale_count - SALES);
-    wish->sale = &load->sales[at].plan;
-    draw_lines(load, wish, 1);
-}
-
-static void wish_cart(struct load *load, struct wish *wish)
-{
-    wish->sale = &load->sales[SALE_RESERVE + draw(load, 3)].plan;
-    draw_lines(load, wish, 2 + draw(load, WISH_LINES_MAX - 1));
-}
-
-static void wish_open(struct load *load, struct wish *wish)
-{
-    wish->sale = &load->sales[SALE_TEAMS].plan;
-    draw_lines(load, wish, 1);
-}
-
-/* One of the newest teams; without one, a team is opened. */
-static void wish_join(struct load *load, struct wish *wish)
-{
-    wish_open(load, wish);
-    uint64_t newest = load->team_count < 6 ? load->team_count : 6;
-    if (newest == 0) {
-        wish->kind = WISH_OPEN;
-        return;
-    }
-    uint64_t team = load->team_count - 1 - draw(load, newest);
-    wish->team_id = load->teams[team % POOL];
-    wish->skus[0] = load->team_skus[team % POOL];
-}
-
-static void wish_ingest(struct load *load, struct wish *wish)
-{
-    wish->sale = &load->sales[SALE_CHANNELS].plan;
-    draw_lines(load, wish, 1 + draw(load, WISH_LINES_MAX));
-    wish->ingest_count = 1 + draw(load, WISH_INGEST_MAX);
-}
-
-/* What moves an order in this state on, more often than not. */
-static enum wish_change draw_change(struct load *load, const struct known *order)
-{
-    static const uint8_t shares[WISH_CHANGES] = {
-        [WISH_PAY] = 8,     [WISH_CANCEL] = 12, [WISH_EXTEND] = 8,  [WISH_REFUND] = 14,
-        [WISH_APPROVE] = 8, [WISH_REJECT] = 4,  [WISH_RECORD] = 12, [WISH_ADVANCE] = 34,
-    };
-    if (order->state == TIDEGATE__V1__ORDER_STATE__ORDER_STATE_RESERVED && draw(load, 10) < 7)
-        return WISH_PAY;
-    uint32_t at = draw(load, 100);
-    for (uint32_t change = 0;; change++) {
-        if (at < shares[change])
-            return (enum wish_change)change;
-        at -= shares[change];
-    }
-}
-
-static int next_state(int state)
-{
-    if (state == TIDEGATE__V1__ORDER_STATE__ORDER_STATE_SHIPPED)
-        return TIDEGATE__V1__ORDER_STATE__ORDER_STATE_DELIVERED;
-    if (state == TIDEGATE__V1__ORDER_STATE__ORDER_STATE_DELIVERED)
-        return TIDEGATE__V1__ORDER_STATE__ORDER_STATE_COMPLETED;
-    return TIDEGATE__V1__ORDER_STATE__ORDER_STATE_SHIPPED;
-}
-
-static void wish_change(struct load *load, struct wish *wish)
-{
-    uint64_t known = load->pool_count < POOL ? load->pool_count : POOL;
-    if (known == 0) {
-        wish->kind = WISH_PLACE;
-        wish_place(load, wish);
-        return;
-    }
-    /* The newest half of the time, so that those meet. */
-    uint64_t back = draw(load, 2) ? draw(load, known < 12 ? known : 12) : draw(load, known);
-    const struct known *order = &load->pool[(load->pool_count - 1 - back) % POOL];
-    wish->order_id = order->order_id;
-    wish->change = draw_change(load, order);
-    wish->refund_number = 1 + draw(load, order->refunds ? order->refunds : 1);
-    wish->advance_to = next_state(order->state);
-    if (wish->change == WISH_PAY)
-        wish->amount_minor = order->amount_minor - (draw(load, 12) == 0);
-    else
-        wish->amount_minor = draw(load, 2) ? 0 : 100 + draw(load, 500);
-}
-
-static void target_begin(struct target *target, const char *kind, uint64_t sale_id,
-                         const char *name)
-{
-    *target = (struct target){.key = facts_key(kind, sale_id, name), .value = FACTS_ABSENT};
-    snprintf(target->name, sizeof(target->name), "%s %" PRIu64 "%s%s", kind, sale_id,
-             *name ? " " : "", name);
-}
-
-static struct sale *new_sale(struct load *load, const struct wish_sale *plan)
-{
-    struct sale *sale = &load->sales[load->sale_count++];
-    sale->plan = *plan;
-    target_begin(&sale->state, "state", plan->sale_id, "");
-    target_begin(&sale->stock, "stock", plan->sale_id, wish_sku(0));
-    return sale;
-}
-
-static void wish_create_sale(struct load *load, struct actor *actor)
-{
-    struct wish_sale plan = {.sale_id = FIRST_EXTRA_ID + load->sale_count,
-                             .items = 1 + draw(load, 8),
-                             .stock_units = 50,
-                             .policy = 1 + (int)draw(load, 3)};
-    struct sale *sale = new_sale(load, &plan);
-    actor->wish.sale = &sale->plan;
-    actor->wish.operation = WISH_CREATE_SALE;
-    actor->target = &sale->state;
-}
-
-static void wish_state(struct load *load, struct actor *actor, struct sale *sale)
-{
-    actor->target = &sale->state;
-    if (sale->state.value == TG_SALE_PAUSED)
-        actor->wish.operation = WISH_RESUME;
-    else if (sale->plan.sale_id >= FIRST_EXTRA_ID && draw(load, 6) == 0)
-        actor->wish.operation = WISH_CLOSE;
-    else
-        actor->wish.operation = WISH_PAUSE;
-}
-
-static void wish_stock(struct load *load, struct actor *actor, struct sale *sale)
-{
-    actor->target = &sale->stock;
-    actor->wish.operation = WISH_ADJUST;
-    actor->wish.delta_units = draw(load, 3) ? 1 + draw(load, 20) : -1 - (int64_t)draw(load, 5);
-}
-
-/* False when what it would change is being changed. */
-static bool wish_operate(struct load *load, struct actor *actor)
-{
-    if (load->sale_count < SALES + EXTRA_SALES && draw(load, 25) == 0) {
-        wish_create_sale(load, actor);
-        return true;
-    }
-    struct sale *sale = &load->sales[draw(load, load->sale_count)];
-    actor->wish.sale = &sale->plan;
-    if (sale->state.value == FACTS_ABSENT)
-        return false;
-    if (draw(load, 2))
-        wish_stock(load, actor, sale);
-    else
-        wish_state(load, actor, sale);
-    return !actor->target->is_busy;
-}
-
-static bool wish_group(struct load *load, struct actor *actor)
-{
-    uint32_t at = draw(load, sizeof(load->groups) / sizeof(load->groups[0]));
-    struct group *group = &load->groups[at];
-    bool is_passing = at == 0; /* comes and goes */
-    actor->target = &group->offset;
-    actor->wish.group = group->name;
-    if (group->offset.value == FACTS_ABSENT)
-        actor->wish.operation = WISH_CREATE_GROUP;
-    else
-        actor->wish.operation = is_passing && draw(load, 8) == 0 ? WISH_DELETE_GROUP : WISH_ACK;
-    actor->wish.sequence =
-        load->sequence_max - (load->sequence_max ? draw(load, 40) % load->sequence_max : 0);
-    return !group->offset.is_busy;
-}
-
-static enum wish_kind draw_kind(struct load *load, const struct phase *phase)
-{
-    uint32_t at = draw(load, 100);
-    for (uint32_t kind = 0;; kind++) {
-        if (at < phase->shares[kind])
-            return (enum wish_kind)kind;
-        at -= phase->shares[kind];
-    }
-}
-
-/* Fills a new wish; false when this kind has none at the moment. */
-static bool think(struct actor *actor, enum wish_kind kind)
-{
-    struct load *load = actor->load;
-    struct wish *wish = &actor->wish;
-    *wish = (struct wish){.kind = kind, .number = ++load->wishes, .at_ms = now_ms()};
-    actor->target = NULL;
-    switch (kind) {
-    case WISH_PLACE:
-        wish_place(load, wish);
-        return true;
-    case WISH_CART:
-        wish_cart(load, wish);
-        return true;
-    case WISH_OPEN:
-        wish_open(load, wish);
-        return true;
-    case WISH_JOIN:
-        wish_join(load, wish);
-        return true;
-    case WISH_INGEST:
-        wish_ingest(load, wish);
-        return true;
-    case WISH_CHANGE:
-        wish_change(load, wish);
-        return true;
-    case WISH_OPERATE:
-        return wish_operate(load, actor);
-    case WISH_GROUP:
-        return wish_group(load, actor);
-    case WISH_KINDS:
-        break;
-    }
-    abort();
 }
 
 static void send(struct actor *actor)
@@ -554,22 +283,6 @@ static void send(struct actor *actor)
         actor->target->is_busy = true;
     actor->sent = crash_log_at(load->log);
     wish_send(load->client, &actor->wish, on_response, actor);
-}
-
-/* A new wish, or what somebody sent just now, again. */
-static void act(struct actor *actor, enum wish_kind kind)
-{
-    struct load *load = actor->load;
-    bool is_safe_to_repeat = kind != WISH_OPERATE && kind != WISH_GROUP;
-    if (is_safe_to_repeat && load->last[kind].number && draw(load, 16) == 0) {
-        actor->wish = load->last[kind];
-        actor->target = NULL;
-    } else if (!think(actor, kind)) {
-        return;
-    } else {
-        load->last[actor->wish.kind] = actor->wish;
-    }
-    send(actor);
 }
 
 /* --- the run -----------------------------------------------------------------------------------
@@ -587,7 +300,7 @@ static void receive(struct load *load)
 {
     struct tg_fault fault;
     if (tgc_poll(load->client, WAIT_MS, &fault) != TG_ERR_OK)
-        fail(fault.text);
+        load_fail(fault.text);
 }
 
 static void drain(struct load *load)
@@ -603,6 +316,11 @@ static void begin_phase(struct load *load, const char *name)
     facts_add(&load->facts->phases, &phase, sizeof(phase));
 }
 
+static void set_full(struct load *load, uint32_t full)
+{
+    atomic_store_explicit(&load->log->full, full, memory_order_relaxed);
+}
+
 static void play(struct load *load, const struct phase *phase, uint32_t answers)
 {
     static const uint32_t widths[] = {1, 3, 12, ACTORS};
@@ -611,16 +329,33 @@ static void play(struct load *load, const struct phase *phase, uint32_t answers)
     begin_phase(load, phase->name);
     while (load->answers < end) {
         if (load->answers >= change) {
-            width = widths[draw(load, sizeof(widths) / sizeof(widths[0]))];
+            width = widths[load_draw(load, sizeof(widths) / sizeof(widths[0]))];
             change = load->answers + WIDTH_ANSWERS;
+            if (phase->is_full)
+                set_full(load, load_draw(load, 3));
         }
         for (uint32_t i = 0; i < width; i++)
-            if (!load->actors[i].is_busy)
-                act(&load->actors[i], draw_kind(load, phase));
+            if (!load->actors[i].is_busy && load_think(&load->actors[i], phase))
+                send(&load->actors[i]);
         if (in_flight(load))
             receive(load);
     }
     drain(load);
+    set_full(load, CRASH_ROOM);
+}
+
+/* With a full disk, orders must have been refused and others not; with a reader that dies, its
+ * snapshot was held all the time. */
+static void play_with(struct load *load, struct host *host, const struct phase *phase,
+                      uint32_t answers)
+{
+    uint64_t refusals = load->refusals;
+    pid_t reader = phase->has_reader ? host_hold_snapshot(host) : 0;
+    play(load, phase, answers);
+    if (reader)
+        host_end_reader(reader);
+    if (phase->is_full && (load->refusals == refusals || load->log->refused == 0))
+        load_fail("the disk was never full");
 }
 
 static void do_now(struct load *load)
@@ -629,30 +364,80 @@ static void do_now(struct load *load)
     drain(load);
 }
 
-static void make_world(struct load *load)
+/* What the database says of it that the load begins on; false: it is not there. */
+static bool find_target(struct target *target, const struct photo *photo)
+{
+    const struct facts_list *list = photo ? &photo->facts.registers : NULL;
+    for (uint64_t i = 0; list && i < list->count; i++) {
+        const struct fact_register *fact = FACTS_AT(fact_register, *list, i);
+        if (fact->key == target->key) {
+            target->value = fact->value;
+            target->changes = 1; /* the photograph's fact is the first */
+            return true;
+        }
+    }
+    return false;
+}
+
+static void make_sale(struct load *load, const struct wish_sale *plan, const struct photo *photo)
+{
+    struct actor *actor = &load->actors[0];
+    struct sale *sale = load_new_sale(load, plan);
+    find_target(&sale->stock, photo);
+    if (find_target(&sale->state, photo) || plan->sale_id >= FIRST_EXTRA_ID)
+        return;
+    *actor = (struct actor){
+        .load = load,
+        .target = &sale->state,
+        .wish = {.kind = WISH_OPERATE, .sale = &sale->plan, .operation = WISH_CREATE_SALE}};
+    do_now(load);
+    if (sale->state.value != TG_SALE_ACTIVE)
+        load_fail("a sale was refused");
+}
+
+static void make_group(struct load *load, struct group *group, const char *name,
+                       const struct photo *photo)
+{
+    struct actor *actor = &load->actors[0];
+    group->name = name;
+    load_target_begin(&group->offset, "group", 0, name);
+    if (find_target(&group->offset, photo))
+        return;
+    *actor =
+        (struct actor){.load = load,
+                       .target = &group->offset,
+                       .wish = {.kind = WISH_GROUP, .group = name, .operation = WISH_CREATE_GROUP}};
+    do_now(load);
+}
+
+/* Creates what is not there. */
+static void make_world(struct load *load, const struct photo *photo)
 {
     static const char *const names[] = {"passing", "erp", "crm", "wms"};
-    struct actor *actor = &load->actors[0];
-    for (uint32_t i = 0; i < SALES; i++) {
-        struct sale *sale = new_sale(load, &plans[i]);
-        *actor = (struct actor){
-            .load = load,
-            .target = &sale->state,
-            .wish = {.kind = WISH_OPERATE, .sale = &sale->plan, .operation = WISH_CREATE_SALE}};
-        do_now(load);
-        if (sale->state.value != TG_SALE_ACTIVE)
-            fail("a sale was refused");
+    uint32_t sales = load->past ? load->past->sale_count : SALES;
+    for (uint32_t i = 0; i < sales; i++)
+        make_sale(load, load->past ? &load->past->sales[i].plan : &plans[i], photo);
+    for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        make_group(load, &load->groups[i], names[i], photo);
+    for (uint32_t i = 0; i < ACTORS; i++)
+        load->actors[i] = (struct actor){.load = load};
+}
+
+/* Its newest orders and teams are those that changes go for. */
+static void know_photo(struct load *load, const struct photo *photo)
+{
+    for (uint64_t i = 0; i < photo->orders.count; i++) {
+        const struct photo_order *order = FACTS_AT(photo_order, photo->orders, i);
+        load->pool[load->pool_count++ % POOL] = (struct known){.order_id = order->order_id,
+                                                               .amount_minor = order->amount_minor,
+                                                               .state = order->state,
+                                                               .refunds = order->refunds};
+        if (order->team_id == order->order_id) {
+            load->team_skus[load->team_count % POOL] = order->sku;
+            load->teams[load->team_count++ % POOL] = order->team_id;
+        }
     }
-    for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct group *group = &load->groups[i];
-        group->name = names[i];
-        target_begin(&group->offset, "group", 0, names[i]);
-        *actor = (struct actor){
-            .load = load,
-            .target = &group->offset,
-            .wish = {.kind = WISH_GROUP, .group = names[i], .operation = WISH_CREATE_GROUP}};
-        do_now(load);
-    }
+    load->sequence_max = photo->sequence_max;
 }
 
 static void log_in(struct load *load, const struct host *host)
@@ -660,13 +445,12 @@ static void log_in(struct load *load, const struct host *host)
     struct tg_fault fault;
     struct tgc_options options = {.server = host->address};
     if (tgc_open(&options, &load->client, &fault) != TG_ERR_OK)
-        fail(fault.text);
+        load_fail(fault.text);
 }
 
 /* Killed while nobody waits for an answer but timers fire; found again as it was. */
 static void restart(struct load *load, struct host *host)
 {
-    begin_phase(load, "restart");
     tgc_close(load->client);
     host_kill(host);
     host_start(host);
@@ -676,11 +460,12 @@ static void restart(struct load *load, struct host *host)
 /* All that is unpaid expires; acks keep the outbox small meanwhile. */
 static void let_expire(struct load *load)
 {
-    static const struct phase acks = {"expiry", {[WISH_GROUP] = 100}};
+    static const struct phase acks = {.name = "expiry", .shares = {[WISH_GROUP] = 100}};
     begin_phase(load, acks.name);
     for (int waited_ms = 0; waited_ms < EXPIRY_MS; waited_ms += EXPIRY_ACK_MS) {
         for (uint32_t i = 0; i < 4; i++)
-            act(&load->actors[i], WISH_GROUP);
+            if (load_think(&load->actors[i], &acks))
+                send(&load->actors[i]);
         drain(load);
         usleep(EXPIRY_ACK_MS * 1000);
     }
@@ -688,37 +473,80 @@ static void let_expire(struct load *load)
 
 static void tell(const struct load *load)
 {
-    static const char *const names[WISH_KINDS] = {"place",  "cart",   "open",    "join",
-                                                  "ingest", "change", "operate", "group"};
+    static const char *const names[WISH_KINDS] = {"place",  "cart",    "open",  "join", "ingest",
+                                                  "change", "operate", "group", "read"};
     fprintf(stderr, "crash: %" PRIu64 " answers (done/asked):", load->answers);
     for (uint32_t i = 0; i < WISH_KINDS; i++)
         fprintf(stderr, " %s %" PRIu64 "/%" PRIu64, names[i], load->done[i], load->seen[i]);
-    fprintf(stderr, "\n");
+    fprintf(stderr, "; refused by a full disk %" PRIu64 ", told again %" PRIu64 "\n",
+            load->refusals, load->replays);
 }
 
-void load_run(struct host *host, const struct crash_log *log, uint64_t seed, uint32_t answers,
-              struct facts *facts)
+static struct load *load_begin(struct host *host, struct crash_log *log, uint64_t seed,
+                               struct facts *facts)
 {
     struct load *load = calloc(1, sizeof(*load));
     if (!load)
-        fail("no memory");
+        load_fail("no memory");
     load->log = log;
     load->facts = facts;
     tg_rng_init(&load->rng, seed);
     begin_phase(load, "start");
     host_start(host);
     log_in(load, host);
-    make_world(load);
-    for (uint32_t i = 0; i < ACTORS; i++)
-        load->actors[i] = (struct actor){.load = load};
+    return load;
+}
+
+static void load_end(struct load *load, struct host *host)
+{
+    tell(load);
+    tgc_close(load->client);
+    load->client = NULL;
+    host_stop(host);
+}
+
+struct load *load_run(struct host *host, struct crash_log *log, uint64_t seed, uint32_t answers,
+                      struct facts *facts)
+{
+    struct load *load = load_begin(host, log, seed, facts);
+    make_world(load, NULL);
     for (uint32_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-        play(load, &phases[i], answers);
+        play_with(load, host, &phases[i], answers);
         if (i == sizeof(phases) / sizeof(phases[0]) / 2)
             restart(load, host);
     }
     let_expire(load);
-    tell(load);
-    tgc_close(load->client);
-    host_stop(host);
+    load_end(load, host);
+    return load;
+}
+
+struct load *load_go_on(struct host *host, struct crash_log *log, uint64_t seed, uint32_t answers,
+                        const struct load *past, uint64_t past_cut, const struct photo *photo,
+                        struct facts *facts)
+{
+    struct load *load = load_begin(host, log, seed, facts);
+    load->past = past;
+    load->past_cut = past_cut;
+    load->wishes = past ? (past->wishes >> 32 << 32) + (1ull << 32) : 0;
+    for (uint64_t i = 0; i < photo->facts.orders.count; i++)
+        facts_add(&facts->orders, FACTS_AT(fact_order, photo->facts.orders, i),
+                  sizeof(struct fact_order));
+    for (uint64_t i = 0; i < photo->facts.lives.count; i++)
+        facts_add(&facts->lives, FACTS_AT(fact_life, photo->facts.lives, i),
+                  sizeof(struct fact_life));
+    for (uint64_t i = 0; i < photo->facts.registers.count; i++)
+        facts_add(&facts->registers, FACTS_AT(fact_register, photo->facts.registers, i),
+                  sizeof(struct fact_register));
+    know_photo(load, photo);
+    make_world(load, photo);
+    play_with(load, host, &phase_again, answers);
+    load_end(load, host);
+    return load;
+}
+
+void load_free(struct load *load)
+{
+    if (load)
+        free(load->history.at);
     free(load);
 }

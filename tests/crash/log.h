@@ -31,6 +31,13 @@ enum crash_kind {
     CRASH_NAMED,     /* the directory was synced: the file's name is durable */
 };
 
+/* What the recorder tells the daemon of the room on its disk. */
+enum crash_full {
+    CRASH_ROOM,
+    CRASH_FULL_AHEAD,  /* fstatvfs: nothing is free */
+    CRASH_FULL_BEHIND, /* most writes of pages fail with ENOSPC, in the middle of a commit too */
+};
+
 struct crash_entry {
     uint32_t kind;    /* enum crash_kind */
     uint16_t durable; /* of WRITE: its descriptor is O_DSYNC */
@@ -42,9 +49,18 @@ struct crash_entry {
 
 struct crash_log {
     uint64_t magic;
-    _Atomic uint64_t used;   /* release: entries before it are complete; pairs with crash_log_at */
-    _Atomic uint32_t unseen; /* calls that the recorder cannot tell in entries, or that failed */
-    char unseen_call[32];    /* the first of them */
+    _Atomic uint64_t used;    /* release: entries before it are complete; pairs with crash_log_at */
+    _Atomic uint32_t unseen;  /* calls that the recorder cannot tell in entries, or that failed */
+    char unseen_call[32];     /* the first of them */
+    _Atomic uint32_t full;    /* enum crash_full; written by who drives the daemon. relaxed */
+    _Atomic uint32_t refused; /* writes that failed for it. relaxed */
+};
+
+/* Exit status of the tool and of each of its processes. */
+enum crash_exit {
+    CRASH_EXIT_BROKEN = 1, /* a promise is */
+    CRASH_EXIT_USAGE = 2,
+    CRASH_EXIT_UNABLE = 3, /* it could not be run here, or its load makes no sense */
 };
 
 static inline uint64_t crash_log_at(const struct crash_log *log)

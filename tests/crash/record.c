@@ -6,6 +6,8 @@
  *   TG_RECORD_SYNC_US  how long each sync takes at least, so that an answer that does not wait for
  *                      one is seen to come before it
  *
+ * It also plays a disk that is full, when the log says so.
+ *
  * A write is written down before it is made, a sync before and behind. What is none of these, and
  * what fails, only counts as unseen: the log is then not the whole story, and its reader says so.
  */
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -112,6 +115,41 @@ static uint64_t bytes_of(const struct iovec *pieces, int count)
     return bytes;
 }
 
+/* --- a full disk --- */
+
+/* A write that fails is none: nothing is written down. The first of three goes through, so that a
+ * commit may fail when half of its pages are in the file. Meta pages are never refused: they lie
+ * where something was before. */
+static bool refuses(int fd)
+{
+    static _Atomic uint32_t writes;
+    if (atomic_load_explicit(&crash_log->full, memory_order_relaxed) != CRASH_FULL_BEHIND ||
+        (fcntl(fd, F_GETFL) & O_DSYNC) || atomic_fetch_add(&writes, 1) % 3 == 0)
+        return false;
+    atomic_fetch_add_explicit(&crash_log->refused, 1, memory_order_relaxed);
+    errno = ENOSPC;
+    return true;
+}
+
+int fstatvfs(int fd, struct statvfs *filesystem)
+{
+    static int (*real)(int, struct statvfs *);
+    if (!real)
+        *(void **)&real = next("fstatvfs");
+    int rc = real(fd, filesystem);
+    if (rc == 0 &&
+        atomic_load_explicit(&crash_log->full, memory_order_relaxed) == CRASH_FULL_AHEAD) {
+        atomic_fetch_add_explicit(&crash_log->refused, 1, memory_order_relaxed);
+        filesystem->f_bavail = 0;
+    }
+    return rc;
+}
+
+int fstatvfs64(int fd, struct statvfs64 *filesystem)
+{
+    return fstatvfs(fd, (struct statvfs *)filesystem);
+}
+
 /* --- the calls --- */
 
 struct writing {
@@ -148,6 +186,8 @@ ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t at)
         *(void **)&real = next("pwritev");
     if (!is_data(fd))
         return real(fd, pieces, count, at);
+    if (refuses(fd))
+        return -1;
     struct writing writing = write_begin(fd, pieces, count, at);
     return write_end(&writing, "pwritev", real(fd, pieces, count, at));
 }
@@ -159,6 +199,8 @@ ssize_t pwrite(int fd, const void *data, size_t bytes, off_t at)
         *(void **)&real = next("pwrite");
     if (!is_data(fd))
         return real(fd, data, bytes, at);
+    if (refuses(fd))
+        return -1;
     struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
     struct writing writing = write_begin(fd, &piece, 1, at);
     return write_end(&writing, "pwrite", real(fd, data, bytes, at));
@@ -171,6 +213,8 @@ ssize_t writev(int fd, const struct iovec *pieces, int count)
         *(void **)&real = next("writev");
     if (!is_data(fd))
         return real(fd, pieces, count);
+    if (refuses(fd))
+        return -1;
     struct writing writing = write_begin(fd, pieces, count, lseek(fd, 0, SEEK_CUR));
     return write_end(&writing, "writev", real(fd, pieces, count));
 }
@@ -182,6 +226,8 @@ ssize_t write(int fd, const void *data, size_t bytes)
         *(void **)&real = next("write");
     if (!is_data(fd))
         return real(fd, data, bytes);
+    if (refuses(fd))
+        return -1;
     struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
     struct writing writing = write_begin(fd, &piece, 1, lseek(fd, 0, SEEK_CUR));
     return write_end(&writing, "write", real(fd, data, bytes));
@@ -248,7 +294,80 @@ int renameat(int old_dir, const char *old_path, int new_dir, const char *new_pat
     return rc;
 }
 
-/* --- ways to change the file that LMDB does not go, as it is configured here --- */
+/* --- ways to change the file that nobody goes, as LMDB is configured here --- */
+
+/* Of the file's own name: what it was made under may go. */
+static void watch_name(int dir, const char *path, const char *call)
+{
+    int before = errno;
+    int fd = openat(dir, path, O_PATH | O_CLOEXEC);
+    if (fd >= 0 && is_file(fd, data_file))
+        note_unseen(call);
+    if (fd >= 0)
+        close(fd);
+    errno = before;
+}
+
+int rename(const char *old_path, const char *new_path)
+{
+    watch_name(AT_FDCWD, old_path, "rename");
+    watch_name(AT_FDCWD, new_path, "rename");
+    return renameat(AT_FDCWD, old_path, AT_FDCWD, new_path);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    static int (*real)(int, const char *, int);
+    if (!real)
+        *(void **)&real = next("unlinkat");
+    watch_name(dir, path, "unlinkat");
+    return real(dir, path, flags);
+}
+
+int unlink(const char *path)
+{
+    return unlinkat(AT_FDCWD, path, 0);
+}
+
+int truncate(const char *path, off_t bytes)
+{
+    static int (*real)(const char *, off_t);
+    if (!real)
+        *(void **)&real = next("truncate");
+    watch_name(AT_FDCWD, path, "truncate");
+    return real(path, bytes);
+}
+
+int posix_fallocate(int fd, off_t at, off_t bytes)
+{
+    static int (*real)(int, off_t, off_t);
+    if (!real)
+        *(void **)&real = next("posix_fallocate");
+    if (is_data(fd))
+        note_unseen("posix_fallocate");
+    return real(fd, at, bytes);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t at, int flags)
+{
+    static ssize_t (*real)(int, const struct iovec *, int, off_t, int);
+    if (!real)
+        *(void **)&real = next("pwritev2");
+    if (is_data(fd))
+        note_unseen("pwritev2");
+    return real(fd, pieces, count, at, flags);
+}
+
+ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t bytes,
+                        unsigned flags)
+{
+    static ssize_t (*real)(int, off64_t *, int, off64_t *, size_t, unsigned);
+    if (!real)
+        *(void **)&real = next("copy_file_range");
+    if (is_data(to))
+        note_unseen("copy_file_range");
+    return real(from, from_at, to, to_at, bytes, flags);
+}
 
 int ftruncate(int fd, off_t bytes)
 {

@@ -1,8 +1,10 @@
 #include "tests/crash/wish.h"
 
 #include "base/clock.h"
+#include "tests/crash/log.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,15 @@ static char *text(const char *literal)
 }
 
 /* One of sixty-four texts that take turns. */
-static char *format(const char *pattern, uint64_t number)
+static __attribute__((format(printf, 1, 2))) char *format(const char *pattern, ...)
 {
     static char texts[64][24];
     static uint32_t turn;
     char *to = texts[turn++ % 64];
-    snprintf(to, sizeof(texts[0]), pattern, number);
+    va_list numbers;
+    va_start(numbers, pattern);
+    vsnprintf(to, sizeof(texts[0]), pattern, numbers);
+    va_end(numbers);
     return to;
 }
 
@@ -38,7 +43,7 @@ int64_t wish_captain_price(uint32_t sku)
 
 char *wish_sku(uint32_t sku)
 {
-    return format("S%" PRIu64, sku);
+    return format("S%" PRIu32, sku);
 }
 
 static uint64_t external_number(const struct wish *wish, uint32_t i)
@@ -342,6 +347,8 @@ union body {
     Tidegate__V1__CreateGroupRequest create_group;
     Tidegate__V1__AckEventsRequest ack;
     Tidegate__V1__DeleteGroupRequest delete_group;
+    Tidegate__V1__ConsumeEventsRequest consume;
+    Tidegate__V1__GetOrderRequest get_order;
 };
 
 static void fill_operation(const struct wish *wish, Tidegate__V1__Request *request,
@@ -422,6 +429,22 @@ static void fill_team(const struct wish *wish, Tidegate__V1__Request *request,
     }
 }
 
+static void fill_read(const struct wish *wish, Tidegate__V1__Request *request, union body *body)
+{
+    if (wish->order_id) {
+        tidegate__v1__get_order_request__init(&body->get_order);
+        body->get_order.order_id = wish->order_id;
+        request->kind_case = TIDEGATE__V1__REQUEST__KIND_GET_ORDER;
+        request->get_order = &body->get_order;
+        return;
+    }
+    tidegate__v1__consume_events_request__init(&body->consume);
+    body->consume.group = text(wish->group);
+    body->consume.max = 64;
+    request->kind_case = TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS;
+    request->consume_events = &body->consume;
+}
+
 static void fill(const struct wish *wish, Tidegate__V1__Request *request, union body *body)
 {
     switch (wish->kind) {
@@ -452,6 +475,9 @@ static void fill(const struct wish *wish, Tidegate__V1__Request *request, union 
     case WISH_GROUP:
         fill_operation(wish, request, body);
         break;
+    case WISH_READ:
+        fill_read(wish, request, body);
+        break;
     case WISH_KINDS:
         abort();
     }
@@ -466,6 +492,6 @@ void wish_send(struct tgc_client *client, const struct wish *wish, tgc_on_respon
     fill(wish, &request, &body);
     if (tgc_send(client, &request, on_response, context, &fault) != TG_ERR_OK) {
         fprintf(stderr, "crash: %s\n", fault.text);
-        exit(2);
+        exit(CRASH_EXIT_UNABLE);
     }
 }

@@ -18,6 +18,7 @@ enum wish_kind {
     WISH_CHANGE,
     WISH_OPERATE, /* a sale or its stock */
     WISH_GROUP,
+    WISH_READ, /* an order, or without one the events behind a group's offset */
     WISH_KINDS,
 };
 

@@ -67,7 +67,7 @@ static size_t scripted_piece(void *context, size_t at)
 static void expect_same_with_pauses(const struct stream *stream, const struct seen *expected,
                                     struct fuzz_bytes script)
 {
-    struct world *world = world_make(4u << 20);
+    struct world *world = world_make(8u << 20);
     world->seen.yields = fuzz_u8(&script) & 1;
     for (size_t at = 0; at < stream->size;) {
         size_t piece = scripted_piece(&script, at);

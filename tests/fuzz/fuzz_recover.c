@@ -123,17 +123,6 @@ static size_t place(struct fuzz_bytes *bytes, const struct row *row, size_t *siz
     return at;
 }
 
-/* sto_verify sizes two arrays by the largest numbers in sound item rows and then looks through all
- * of them: minutes for a number near 2^32 (regressions/recover/huge-sale-number). Until it does
- * not, numbers in rows of items stay small. */
-static void keep_numbers_small(struct row *row)
-{
-    if (row->table != sound.book.tables.items)
-        return;
-    row->key[2] = row->key[3] = 0;
-    row->value[10] = row->value[11] = 0; /* of the sale number */
-}
-
 static void put(MDB_txn *txn, struct row *row)
 {
     MDB_val key = {row->key_bytes, row->key}, value = {row->size, row->value};
@@ -171,7 +160,6 @@ static void edit(MDB_txn *txn, struct fuzz_bytes *bytes)
         fuzz_take(bytes, row.key, row.key_bytes);
         break;
     }
-    keep_numbers_small(&row);
     if (!(what & KEEP_CRC) && row.size >= 5)
         sto_row_seal(row.value, row.size, row.key, row.key_bytes);
     put(txn, &row);

@@ -210,10 +210,12 @@ static void turn(struct seen *seen, enum writer writer)
         take_requests(core);
         take_replies(core);
         take_completions(core);
+        decide_deferred(core);
         srv_lanes_turn(core);
         srv_cart_turn(core);
         srv_control_turn(core);
         srv_events_turn(core);
+        srv_pages_turn(core);
         core->appended = false;
         core->notify = 0;
         take_output(seen, i);
@@ -240,7 +242,10 @@ static void reset_connection(uint32_t number)
                               .receive_armed = true,
                               .receive_cancelling = true,
                               .send_in_flight = true};
-    loop->dirty = loop->ready = loop->ready_tail = NULL;
+    loop->dirty = loop->ending = loop->ending_last = NULL;
+    loop->thirsty = loop->thirsty_last = NULL;
+    loop->ready = (struct net_conn_queue){0};
+    memset(loop->lines, 0, sizeof(loop->lines));
     loop->stats.ended++;
 }
 
@@ -271,6 +276,7 @@ static void ask(struct seen *seen, uint32_t number, struct tg_bytes message)
         if (is_read && !answers_once(envelope.kind))
             seen->any_number[envelope.correlation_id] = true;
     }
+    begin_turn(&server.cores[number]); /* whatever it costs, it is not put back */
     on_frame(&server.cores[number], conn, whole);
     on_frames_end(&server.cores[number]);
 }

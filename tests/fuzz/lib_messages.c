@@ -194,6 +194,27 @@ struct message message_change(uint64_t number, uint64_t order_id, int kind)
     return PACK(CHANGE_ORDER, change_order, &change);
 }
 
+struct message message_adjust(const char *sku, int64_t units, uint64_t expected)
+{
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__AdjustStockRequest adjust = TIDEGATE__V1__ADJUST_STOCK_REQUEST__INIT;
+    Tidegate__V1__StockCompareAndSet set = TIDEGATE__V1__STOCK_COMPARE_AND_SET__INIT;
+    adjust.sale_id = MESSAGE_SALE;
+    adjust.sku = (char *)(uintptr_t)sku;
+    adjust.reason = (char *)(uintptr_t) "counted";
+    adjust.change_case = TIDEGATE__V1__ADJUST_STOCK_REQUEST__CHANGE_DELTA_UNITS;
+    adjust.delta_units = units;
+    if (expected > 0) {
+        set.expected_available_units = expected;
+        set.new_available_units = (uint64_t)units;
+        adjust.change_case = TIDEGATE__V1__ADJUST_STOCK_REQUEST__CHANGE_COMPARE_AND_SET;
+        adjust.compare_and_set = &set;
+    }
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_ADJUST_STOCK;
+    request.adjust_stock = &adjust;
+    return message_pack(&request);
+}
+
 struct message message_group(int kind, const char *group, uint64_t sequence)
 {
     Tidegate__V1__CreateGroupRequest create = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
@@ -225,4 +246,67 @@ struct message message_read(int kind, uint64_t id)
     out.data[out.size++] = (uint8_t)id;
     *length = (uint8_t)(&out.data[out.size] - length - 1);
     return out;
+}
+
+/* --- any message --- */
+
+static size_t put_varint(uint8_t *to, uint64_t value)
+{
+    size_t bytes = 0;
+    for (; value >= 0x80; value >>= 7)
+        to[bytes++] = (uint8_t)(value | 0x80);
+    to[bytes++] = (uint8_t)value;
+    return bytes;
+}
+
+static uint64_t sample_number(const ProtobufCFieldDescriptor *field)
+{
+    const ProtobufCEnumDescriptor *values = field->descriptor;
+    if (strcmp(field->name, "verdict") == 0)
+        return TG_OK;
+    if (field->type == PROTOBUF_C_TYPE_ENUM)
+        return (uint64_t)values->values[values->n_values > 1].value;
+    if (strstr(field->name, "_ms"))
+        return MESSAGE_AT_MS;
+    return strstr(field->name, "_id") ? 7168 : field->id;
+}
+
+static size_t sample_field(const ProtobufCFieldDescriptor *field, unsigned depth, uint8_t *to,
+                           size_t room)
+{
+    uint8_t inner[2048];
+    size_t bytes = 0, size = 0;
+    bool is_text = field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_BYTES;
+    bool is_message = field->type == PROTOBUF_C_TYPE_MESSAGE;
+    if (room < 32 || (is_message && depth == 0))
+        return 0;
+    bytes += put_varint(to, (uint64_t)field->id << 3 | (is_text || is_message ? 2 : 0));
+    if (!is_text && !is_message)
+        return bytes + put_varint(to + bytes, sample_number(field));
+    if (is_text)
+        size = (size_t)snprintf((char *)inner, sizeof(inner), "%s",
+                                strcmp(field->name, "currency") ? "A" : "EUR");
+    else
+        size = message_sample(field->descriptor, depth - 1, inner,
+                              room < sizeof(inner) ? room - 16 : sizeof(inner));
+    bytes += put_varint(to + bytes, size);
+    memcpy(to + bytes, inner, size);
+    return bytes + size;
+}
+
+size_t message_sample(const ProtobufCMessageDescriptor *type, unsigned depth, uint8_t *to,
+                      size_t room)
+{
+    size_t bytes = 0;
+    unsigned oneof = 0; /* the last one that has its field: no offset is 0 */
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &type->fields[i];
+        bool is_of_oneof = field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF;
+        if (is_of_oneof && field->quantifier_offset == oneof)
+            continue;
+        oneof = is_of_oneof ? field->quantifier_offset : oneof;
+        for (int left = field->label == PROTOBUF_C_LABEL_REPEATED ? 2 : 1; left > 0; left--)
+            bytes += sample_field(field, depth, to + bytes, room - bytes);
+    }
+    return bytes;
 }

@@ -32,8 +32,17 @@ struct message message_seat(uint64_t number, uint64_t user_id, uint64_t team_id)
 struct message message_ingest(uint64_t number, bool is_paid);
 /* A change of this kind: Tidegate__V1__ChangeOrderRequest__ChangeCase. */
 struct message message_change(uint64_t number, uint64_t order_id, int kind);
+/* Adds units to an item of MESSAGE_SALE; with `expected` above 0, sets them if there are so many.
+ */
+struct message message_adjust(const char *sku, int64_t units, uint64_t expected);
 struct message message_group(int kind, const char *group, uint64_t sequence);
 /* The request of this kind with no field set but what is needed to find something. */
 struct message message_read(int kind, uint64_t id);
+
+/* Every field of a message of this type, on the wire: of a oneof the first, of a repeated one two;
+ * what it contains as well, `depth` levels down. Returns the bytes written to `to`, which has
+ * `room`; what does not fit is left out. */
+size_t message_sample(const ProtobufCMessageDescriptor *type, unsigned depth, uint8_t *to,
+                      size_t room);
 
 #endif

@@ -6,12 +6,13 @@
 #include "base/rng.h"
 #include "proto/codec.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/lib_ctl.h"
 #include "tests/fuzz/lib_messages.h"
 #include "tests/lib/book.h"
 
 #include <sys/stat.h>
 
-#define SEED_BYTES_MAX 2048
+#define SEED_BYTES_MAX 3072
 
 static const char *directory;
 
@@ -303,6 +304,8 @@ static void request_seeds(void)
     keep_request("join-team", 7, message_seat(5000, 50, 33ull << 10));
     keep_request("ingest", 7, message_ingest(5000, true));
     keep_request("ingest-again", 3, message_ingest(1, false));
+    keep_request("adjust", 3, message_adjust("A", 5, 0));
+    keep_request("adjust-set", 7, message_adjust("B", 5, 93));
     keep_request("group", 3, message_group(TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP, "crm", 0));
     keep_request("ack", 3, message_group(TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS, "erp", 3));
     keep_request("remove", 3, message_group(TIDEGATE__V1__REQUEST__KIND_DELETE_GROUP, "erp", 0));
@@ -330,6 +333,118 @@ static void life_seeds(void)
     }
 }
 
+/* --- conn --- */
+
+#define KEEP_SCRIPT(name, script) keep_script(name, script, sizeof(script) - 1)
+
+static void keep_script(const char *name, const char *script, size_t size)
+{
+    struct seed seed = {.size = 0};
+    add(&seed, script, size);
+    keep(&seed, "conn", name);
+}
+
+static void conn_seeds(void)
+{
+    /* A peer connects and sends frames, they come, are handled, the answers go out. */
+    KEEP_SCRIPT("answered", "\x00\x07\x01\x00\x09\x0a\x00\x07\x00\x00\x07\x0b\x00\x07");
+    /* Put off until the connection is over its bound; cancelled, answered, read again. */
+    KEEP_SCRIPT("paused", "\x00\x07\x01\x00\x0b\x01\x00\x0b\x02\x00\x07\x05\x06\x05\x06\x05\x06"
+                          "\x05\x06\x05\x07\xc4\x07\x03\x00\x07");
+    /* A large answer that is heard a little at a time, a frame in pieces, the end. */
+    KEEP_SCRIPT("slow", "\x00\x07\x01\x00\x03\x0a\x00\x07\xf2\x07\x83\x00\x09\x07\x83\x00\xff\x07"
+                        "\x01\x00\x2b\x42\x00\x05\x07\x42\x00\xff\x07\x01\x00\xf8\x07");
+    /* Two of them: one is reset, the other idles until its time is over. */
+    KEEP_SCRIPT("reset", "\x00\x00\x07\x07\x01\x01\xfe\x0a\x01\x07\x36\x07\x0e\x07\x07");
+    KEEP_SCRIPT("reset-while-sending",
+                "\x00\x07\x01\x00\x08\x0a\x00\x07\x00\x01\x00\xfe\x0a\x00\x07\x07");
+    /* No frame at all, and time for the last words. */
+    KEEP_SCRIPT("malformed",
+                "\x00\x07\x01\x00\xc5\xff\xff\xff\xff\xff\xff\x0a\x00\x07\x0b\x00\x07\x26\x07");
+}
+
+/* --- pages --- */
+
+/* The start of every page, where LMDB keeps its number, flags and bounds; and a few that go. */
+static void pages_seeds(void)
+{
+    struct seed seed = {.size = 0};
+    char name[32];
+    for (uint16_t page = 0; page < 8; page++) {
+        const uint8_t set[] = {0, (uint8_t)page, 0, (uint8_t)(page % 2 ? 10 : 24), 0, 1, 1, 0};
+        add(&seed, set, sizeof(set));
+        snprintf(name, sizeof(name), "set-%u", page);
+        keep(&seed, "pages", name);
+    }
+    add(&seed, "\xc0\x03\x00\x05\x00", 5);
+    keep(&seed, "pages", "copied");
+    add(&seed, "\xe0\x04\x00", 3);
+    keep(&seed, "pages", "cut");
+}
+
+/* --- ctl --- */
+
+/* What the descriptor of Response says of the answer of this kind. */
+static const ProtobufCMessageDescriptor *answer_type(int kind)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(
+        &tidegate__v1__response__descriptor, (unsigned)kind);
+    FUZZ_MUST(field != NULL);
+    return field->descriptor;
+}
+
+/* The server answers with a message of this kind, every field of which is set. */
+static void add_answer(struct seed *seed, int kind)
+{
+    uint8_t sample[700];
+    if (kind == 0)
+        return;
+    uint16_t size = (uint16_t)message_sample(answer_type(kind), 2, sample, sizeof(sample));
+    add_u8(seed, 0);
+    add(seed, &size, sizeof(size));
+    add(seed, sample, size);
+}
+
+static void ctl_seeds(void)
+{
+    char name[32];
+    for (unsigned i = 0; i < CTL_COMMANDS; i++) {
+        struct seed seed = {.size = 0};
+        add_u8(&seed, i);
+        add_u8(&seed, i % 3 == 2);
+        add_answer(&seed, ctl_commands[i].before);
+        add_answer(&seed, ctl_commands[i].kind);
+        add_answer(&seed, ctl_commands[i].behind ? ctl_commands[i].behind : ctl_commands[i].kind);
+        snprintf(name, sizeof(name), "command-%02u", i);
+        keep(&seed, "ctl", name);
+    }
+}
+
+/* --- load --- */
+
+static void load_seeds(void)
+{
+    struct seed seed = {.size = 0};
+    uint8_t frame[TG_ANSWER_FRAME_BYTES_MAX];
+    struct tg_answer busy = {.verdict = TG_BUSY, .retry_after_ms = 5};
+    struct tg_answer sold_out = {.verdict = TG_SOLD_OUT};
+    for (unsigned batch = 0; batch < 2; batch++) {
+        add_u8(&seed, batch);
+        add_u8(&seed, 255);
+        add(&seed, frame, tg_answer_frame(frame, 1, &answer));
+        add(&seed, frame, tg_answer_frame(frame, 2, &sold_out));
+        add(&seed, frame, tg_answer_frame(frame, 3, &busy));
+        keep(&seed, "load", batch ? "batch" : "single");
+    }
+    /* Response{1, place_orders{results: accepted, sold out, sold out}} and one that is BUSY */
+    add_u8(&seed, 1);
+    add_u8(&seed, 10);
+    add(&seed, "\x13\x08\x01\x1a\x0f\x08\x1f\x12\x05\x08\x01\x10\x80\x08\x12\x02\x08\x02\x12\x00",
+        20);
+    add(&seed, "\x06\x08\x02\x1a\x02\x08\x10", 7);
+    keep(&seed, "load", "results");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -346,5 +461,9 @@ int main(int argc, char **argv)
     file_seeds();
     request_seeds();
     life_seeds();
+    conn_seeds();
+    ctl_seeds();
+    pages_seeds();
+    load_seeds();
     return 0;
 }

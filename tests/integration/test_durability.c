@@ -4,7 +4,7 @@
 #include "base/rng.h"
 #include "storage/rows.h"
 #include "tests/lib/crowd.h"
-#include "tests/lib/peer.h"
+#include "tests/lib/pending.h"
 
 #include <criterion/criterion.h>
 #include <lmdb.h>
@@ -111,6 +111,32 @@ Test(durability, a_stop_answers_everything_that_it_accepted)
     cr_assert_eq(standing, crowd.accepted, "%llu orders stand, %u were answered",
                  (unsigned long long)standing, crowd.accepted);
     crowd_close(&crowd);
+    daemon_end(&daemon);
+}
+
+/* The disk stands still, so the drain can never end: the daemon gives up after its time, and has
+ * answered nothing that it could not keep. */
+Test(durability, a_drain_that_cannot_end_is_given_up_in_time)
+{
+    struct daemon daemon = {.with_faults = true};
+    struct peer peer;
+    daemon_start(&daemon, "--set", "server.drain_timeout_s=1", NULL);
+    struct tgc_client *client = sale_client(&daemon);
+    pending_create_sale(client, sale_message(1, "A", 10));
+    tgc_close(client);
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    peer_open(&peer, &daemon);
+    daemon_disk_hold(&daemon);
+    pending_order(&peer, 1, &order);
+    daemon_disk_wait(&daemon);
+    cr_assert_eq(kill(daemon.pid, SIGTERM), 0);
+    cr_assert_eq(daemon_wait(&daemon), 1);
+    cr_assert(daemon_log_has(&daemon, "not drained in 1 s: exiting"));
+    peer_expect_end(&peer);
+    peer_close(&peer);
+    daemon_disk_release(&daemon);
+    daemon_restart(&daemon);
+    cr_assert_eq(daemon.recovered_orders, 0);
     daemon_end(&daemon);
 }
 

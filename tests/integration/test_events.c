@@ -470,34 +470,74 @@ Test(events, a_filtered_poll_sleeps_through_other_events)
     daemon_end(&daemon);
 }
 
+#define POLLS_MAX      4096 /* SRV_WAITERS_MAX */
+#define CONN_POLLS_MAX 256  /* SRV_CONN_WAITERS_MAX */
+#define POLLERS        (POLLS_MAX / CONN_POLLS_MAX)
+
+/* Long polls for what comes behind `after`, from one connection. */
+static void send_polls(struct tgc_client *client, const char *group, uint64_t after, uint32_t count,
+                       struct polled *polled)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        Tidegate__V1__ConsumeEventsRequest message = consume_message(group, after, 0);
+        send_poll(client, &message, TG_EVENTS_WAIT_MS_MAX, &polled[i]);
+    }
+    newest(client);
+}
+
+static uint32_t count_busy(const struct polled *polled, uint32_t count)
+{
+    uint32_t busy = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert(polled[i].answers == 0 || polled[i].page.verdict == TG_BUSY);
+        busy += polled[i].answers == 1;
+    }
+    return busy;
+}
+
+Test(events, one_connection_has_its_part_of_the_places_for_polls_and_no_more)
+{
+    struct daemon daemon = {0};
+    struct tgc_client *client = start(&daemon, "server.threads=1");
+    struct tgc_client *other = sale_client(&daemon);
+    uint64_t before = newest(client);
+    static struct polled polled[CONN_POLLS_MAX + 44], others;
+    send_polls(client, "", before, CONN_POLLS_MAX + 44, polled);
+    cr_assert_eq(count_busy(polled, CONN_POLLS_MAX + 44), 44);
+    send_polls(other, "", before, 1, &others);
+    cr_assert_eq(others.answers, 0, "there is room for others");
+    place_many(other, 1);
+    for (int i = 0; i < CONN_POLLS_MAX; i++)
+        wait_for_answer(client, &polled[i]);
+    /* The places are free again. */
+    send_polls(client, "", newest(client), CONN_POLLS_MAX + 1, polled);
+    cr_assert_eq(count_busy(polled, CONN_POLLS_MAX + 1), 1);
+    tgc_close(other);
+    tgc_close(client);
+    daemon_end(&daemon);
+}
+
 Test(events, too_many_polls_at_once_are_busy_and_the_others_still_wait)
 {
     struct daemon daemon = {0};
     struct tgc_client *client = start(&daemon, "server.threads=1");
     uint64_t before = newest(client);
-    static struct polled polled[4200];
-    struct tg_fault fault;
-    for (int i = 0; i < 4200; i++) {
-        Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-        Tidegate__V1__ConsumeEventsRequest message = consume_message("", before, 0);
-        message.wait_ms = TG_EVENTS_WAIT_MS_MAX;
-        request.kind_case = TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS;
-        request.consume_events = &message;
-        cr_assert_eq(tgc_send(client, &request, on_polled, &polled[i], &fault), TG_ERR_OK);
+    static struct polled polled[POLLERS + 1][CONN_POLLS_MAX];
+    struct tgc_client *pollers[POLLERS + 1];
+    for (int i = 0; i <= POLLERS; i++) {
+        pollers[i] = sale_client(&daemon);
+        send_polls(pollers[i], "", before, CONN_POLLS_MAX, polled[i]);
+        cr_assert_eq(count_busy(polled[i], CONN_POLLS_MAX), i < POLLERS ? 0 : CONN_POLLS_MAX);
     }
-    newest(client);
-    uint32_t busy = 0, waiting = 0;
-    for (int i = 0; i < 4200; i++) {
-        waiting += polled[i].answers == 0;
-        busy += polled[i].answers == 1 && polled[i].page.verdict == TG_BUSY;
-    }
-    cr_assert_eq(waiting, 4096, "%u wait", waiting);
-    cr_assert_eq(busy, 4200 - 4096, "%u are told BUSY", busy);
     place_many(client, 1);
-    for (int i = 0; i < 4096; i++) {
-        wait_for_answer(client, &polled[i]);
-        cr_assert_eq(polled[i].page.count, 1);
+    for (int i = 0; i < POLLERS; i++) {
+        for (int j = 0; j < CONN_POLLS_MAX; j++) {
+            wait_for_answer(pollers[i], &polled[i][j]);
+            cr_assert_eq(polled[i][j].page.count, 1);
+        }
     }
+    for (int i = 0; i <= POLLERS; i++)
+        tgc_close(pollers[i]);
     tgc_close(client);
     daemon_end(&daemon);
 }
@@ -934,32 +974,27 @@ Test(events, a_drain_answers_those_who_poll_and_ends_those_who_subscribe)
     daemon_end(&daemon);
 }
 
-/* As many polls as one core lets wait, but for one that is a subscription; then the connection goes
- * without a word. Returns how many were told that there is no room. */
+/* As many polls as there are places, less one, and a subscription; then all connections end.
+ * Returns how many of them found no place. */
 static uint32_t wait_and_vanish(const struct daemon *daemon, uint64_t last)
 {
-    static struct polled polled[4095];
-    struct tg_fault fault;
-    struct tgc_client *gone = sale_client(daemon);
+    static struct polled polled[POLLERS][CONN_POLLS_MAX];
+    struct tgc_client *gone[POLLERS];
+    uint32_t busy = 0;
     memset(polled, 0, sizeof(polled));
-    for (int i = 0; i < 4095; i++) {
-        Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-        Tidegate__V1__ConsumeEventsRequest message = consume_message("g", last, 0);
-        message.wait_ms = TG_EVENTS_WAIT_MS_MAX;
-        request.kind_case = TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS;
-        request.consume_events = &message;
-        cr_assert_eq(tgc_send(gone, &request, on_polled, &polled[i], &fault), TG_ERR_OK);
+    for (int i = 0; i < POLLERS; i++) {
+        gone[i] = sale_client(daemon);
+        uint32_t count = i > 0 ? CONN_POLLS_MAX : CONN_POLLS_MAX - 1;
+        send_polls(gone[i], "g", last, count, polled[i]);
+        busy += count_busy(polled[i], count);
     }
-    struct subscriber subscriber = {.client = gone};
+    struct subscriber subscriber = {.client = gone[0]};
     Tidegate__V1__SubscribeEventsRequest message = subscribe_message("g", 0);
     subscribe(&subscriber, &message);
-    newest(gone);
-    uint32_t busy = subscriber.last_verdict == TG_BUSY;
-    for (int i = 0; i < 4095; i++) {
-        busy += polled[i].answers == 1 && polled[i].page.verdict == TG_BUSY;
-        cr_assert(polled[i].answers == 0 || polled[i].page.verdict == TG_BUSY);
-    }
-    tgc_close(gone);
+    newest(gone[0]);
+    busy += subscriber.last_verdict == TG_BUSY;
+    for (int i = 0; i < POLLERS; i++)
+        tgc_close(gone[i]);
     return busy;
 }
 

@@ -98,6 +98,22 @@ Test(fail_closed, a_full_disk_at_the_sync_is_one_too)
     expect_refusal("sync ENOSPC");
 }
 
+/* A database that nobody can look at is there all the same: it must not be taken for a missing one,
+ * and be made anew. */
+Test(fail_closed, a_database_that_cannot_be_looked_at_is_not_replaced)
+{
+    struct daemon daemon;
+    start(&daemon);
+    daemon_stop(&daemon);
+    daemon_fault(&daemon, "look EIO");
+    cr_assert_eq(daemon_start_refused(&daemon), 1);
+    cr_assert(daemon_log_has(&daemon, "Input/output error"), "%s", daemon_log_tail(&daemon));
+    daemon_fault(&daemon, NULL);
+    daemon_restart(&daemon);
+    cr_assert_eq(daemon.recovered_orders, 1);
+    daemon_end(&daemon);
+}
+
 Test(fail_closed, a_disk_that_fails_at_the_start_refuses_the_start)
 {
     struct daemon daemon;

@@ -5,9 +5,13 @@
 
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SALE_UNITS 10000
+/* Of a server that has few: two for orders, one for the daemon's own account, one for the audit. */
+#define PLACES     6
 
 static json_t *report_of(const struct run *run)
 {
@@ -125,6 +129,42 @@ Test(load, a_hundred_items_on_four_shards_are_sold_to_the_last_unit)
     run_wait(&run);
     expect_sold_exactly(&run, SALE_UNITS);
     expect_books(&daemon, SALE_UNITS);
+    run_free(&run);
+    daemon_end(&daemon);
+}
+
+/* A server that drains, or has no place, says so and closes: the generator comes again, as it does
+ * when a connection breaks. */
+Test(load, a_server_without_a_place_is_asked_again)
+{
+    struct daemon daemon = {0};
+    struct tgc_client *others[PLACES];
+    struct run run;
+    daemon_start(&daemon, "--set", "server.connections_max=6", NULL);
+    run_start(&run, "tidegate-load", "--server", daemon.address, "--scenario", "durable",
+              "--connections", "2", "--rate", "500", "--duration", "2s", "--json", "-", "--quiet",
+              NULL);
+    struct tgc_client *onlooker = sale_client(&daemon);
+    while (sale_list(onlooker, 0, NULL, NULL) == 0)
+        usleep(10000);
+    tgc_close(onlooker);
+    /* While it stands still, its places go to others. */
+    kill(run.pid, SIGSTOP);
+    daemon_kill(&daemon);
+    daemon_restart(&daemon);
+    for (int i = 0; i < PLACES; i++) {
+        others[i] = sale_client(&daemon);
+        sale_list(others[i], 0, NULL, NULL);
+    }
+    kill(run.pid, SIGCONT);
+    usleep(300000);
+    for (int i = 0; i < PLACES; i++)
+        tgc_close(others[i]);
+    run_wait(&run);
+    json_t *report = report_of(&run);
+    cr_assert_eq(count_of(report, "errors"), 0);
+    cr_assert_gt(count_of(report, "reconnects"), 0);
+    json_decref(report);
     run_free(&run);
     daemon_end(&daemon);
 }

@@ -468,3 +468,155 @@ Test(peers, ten_thousand_idle_ones_do_not_disturb_a_busy_one)
     tgc_close(client);
     daemon_end(&daemon);
 }
+
+/* --- who stands there, and who takes too much --- */
+
+#define PLACES 64
+#define KEPT   4 /* of these, for those who speak */
+
+static bool is_served(struct peer *peer, uint64_t correlation_id)
+{
+    Tidegate__V1__GetServerTimeRequest get = TIDEGATE__V1__GET_SERVER_TIME_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.correlation_id = correlation_id;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME;
+    request.get_server_time = &get;
+    peer_request(peer, &request);
+    Tidegate__V1__Response *response = peer_response(peer);
+    bool served = response && response->correlation_id == correlation_id &&
+                  response->kind_case == TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME;
+    if (response)
+        tidegate__v1__response__free_unpacked(response, NULL);
+    return served;
+}
+
+Test(peers, those_who_never_say_anything_make_room_for_those_who_do)
+{
+    struct daemon daemon = {0};
+    daemon_start(&daemon, "--set", "server.connections_max=64", NULL);
+    static struct peer silent[PLACES], speaking[2 * PLACES];
+    struct peer first;
+    peer_open(&first, &daemon);
+    cr_assert(is_served(&first, 1));
+    for (int i = 0; i < PLACES - KEPT - 1; i++)
+        peer_open(&silent[i], &daemon);
+    usleep(1100 * 1000); /* silent for long enough */
+    for (uint64_t i = 0; i < PLACES - KEPT - 2; i++) {
+        peer_open(&speaking[i], &daemon);
+        cr_assert(is_served(&speaking[i], i), "connection %d finds no place", (int)i);
+    }
+    cr_assert(is_served(&first, 2), "who has spoken keeps its place");
+    for (int i = 0; i < PLACES - KEPT - 2; i++)
+        peer_close(&speaking[i]);
+    for (int i = 0; i < PLACES - KEPT - 1; i++)
+        peer_close(&silent[i]);
+    peer_close(&first);
+    daemon_end(&daemon);
+}
+
+/* The daemon inherits the limit. */
+Test(peers, whoever_comes_when_the_descriptors_are_used_up_is_told_so)
+{
+    enum {
+        FILES = 400,
+        SERVED = FILES / 2 /* the rest is for files and rings */
+    };
+    struct daemon daemon = {0};
+    struct rlimit before, few = {.rlim_cur = FILES, .rlim_max = FILES};
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    daemon_start(&daemon, NULL);
+    daemon_log_wait(&daemon, "the limit of open files");
+    static struct peer peers[SERVED + 20];
+    for (uint64_t i = 0; i < SERVED; i++) {
+        peer_open(&peers[i], &daemon);
+        cr_assert(is_served(&peers[i], i), "connection %d", (int)i);
+    }
+    for (int i = SERVED; i < SERVED + 20; i++) {
+        peer_open(&peers[i], &daemon);
+        peer_expect_error(&peers[i], TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED, 0);
+        peer_close(&peers[i]);
+    }
+    for (int i = 0; i < SERVED; i++)
+        peer_close(&peers[i]);
+    daemon_end(&daemon);
+}
+
+struct changes {
+    uint32_t answered, busy;
+};
+
+static void on_change(void *context, const Tidegate__V1__Response *response)
+{
+    struct changes *changes = context;
+    changes->answered++;
+    changes->busy += response->kind_case == TIDEGATE__V1__RESPONSE__KIND_CHANGE_ORDER &&
+                     (enum tg_verdict)response->change_order->verdict == TG_BUSY;
+}
+
+/* Moves the order's payment deadline on, by one second more with each. */
+static void send_extensions(struct tgc_client *client, uint64_t order_id, uint32_t first,
+                            uint32_t count, struct changes *changes)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        Tidegate__V1__ChangeOrderRequest change = TIDEGATE__V1__CHANGE_ORDER_REQUEST__INIT;
+        Tidegate__V1__ExtendPayment extend = TIDEGATE__V1__EXTEND_PAYMENT__INIT;
+        Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+        uint64_t id[2] = {i, order_id};
+        struct tg_fault fault;
+        change.request_id =
+            (ProtobufCBinaryData){.len = TG_REQUEST_ID_BYTES, .data = (uint8_t *)id};
+        change.order_id = order_id;
+        change.change_case = TIDEGATE__V1__CHANGE_ORDER_REQUEST__CHANGE_EXTEND_PAYMENT;
+        change.extend_payment = &extend;
+        extend.payment_deadline_ms = tg_clock_wall_ns() / TG_NS_PER_MS + 3600000 + i * 1000;
+        request.kind_case = TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER;
+        request.change_order = &change;
+        while (tgc_send(client, &request, on_change, changes, &fault) == TG_ERR_FULL)
+            tgc_poll(client, 10, &fault);
+    }
+}
+
+static void await_changes(struct tgc_client *client, const struct changes *changes, uint32_t count)
+{
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    struct tg_fault fault;
+    while (changes->answered < count) {
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "%u of %u answers", changes->answered, count);
+        tgc_poll(client, 10, &fault);
+    }
+}
+
+/* The first change is on its way to a disk that stands still; all others wait for it. */
+Test(peers, one_connection_has_its_part_of_the_places_for_changes_that_wait)
+{
+    enum {
+        WAIT_MAX = 1024, /* SRV_CONN_FENCED_MAX */
+        MORE = 50
+    };
+    struct daemon daemon = {.with_faults = true};
+    daemon_start(&daemon, NULL);
+    struct tgc_options options = {.server = daemon.address, .window = 4096};
+    struct tgc_client *greedy, *client = sale_client(&daemon);
+    struct tg_fault fault;
+    cr_assert_eq(tgc_open(&options, &greedy, &fault), TG_ERR_OK);
+    sale_create(client, 1, "A", 1000, 0);
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    uint64_t order_id = sale_place(client, &order).order_id;
+    struct changes greeds = {0}, others = {0};
+    daemon_fault(&daemon, "sync WAIT");
+    send_extensions(greedy, order_id, 1, 1 + WAIT_MAX + MORE, &greeds);
+    await_changes(greedy, &greeds, MORE);
+    cr_assert_eq(greeds.busy, MORE);
+    send_extensions(client, order_id, 5000, 1, &others);
+    tgc_poll(client, 200, &fault);
+    cr_assert_eq(others.answered, 0, "there is room for others");
+    daemon_fault(&daemon, NULL);
+    await_changes(greedy, &greeds, 1 + WAIT_MAX + MORE);
+    await_changes(client, &others, 1);
+    cr_assert_eq(greeds.busy, MORE);
+    cr_assert_eq(others.busy, 0);
+    tgc_close(greedy);
+    tgc_close(client);
+    daemon_end(&daemon);
+}

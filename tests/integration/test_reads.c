@@ -215,6 +215,52 @@ Test(reads, the_server_tells_its_time)
     close_scene(&scene);
 }
 
+static Tidegate__V1__Response *get_stats(struct tgc_client *client)
+{
+    Tidegate__V1__GetStatsRequest get = TIDEGATE__V1__GET_STATS_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_STATS;
+    request.get_stats = &get;
+    return sale_call(client, &request);
+}
+
+static uint64_t answers_of(const Tidegate__V1__GetStatsResponse *stats, int verdict)
+{
+    for (size_t i = 0; i < stats->n_answers; i++)
+        if ((int)stats->answers[i]->verdict == verdict)
+            return stats->answers[i]->count;
+    return 0;
+}
+
+Test(reads, the_server_tells_what_it_has_done)
+{
+    struct scene scene;
+    open_scene(&scene, 3);
+    Tidegate__V1__Response *before = get_stats(scene.client);
+    for (uint64_t user = 1; user <= 5; user++) {
+        struct tg_order order = sale_order(1, "A", user, 1);
+        sale_place(scene.client, &order);
+    }
+    Tidegate__V1__Response *after = get_stats(scene.client);
+    const Tidegate__V1__GetStatsResponse *b = before->get_stats, *a = after->get_stats;
+    cr_assert_eq(answers_of(a, TG_ACCEPTED) - answers_of(b, TG_ACCEPTED), 3);
+    cr_assert_eq(answers_of(a, TG_SOLD_OUT) - answers_of(b, TG_SOLD_OUT), 2);
+    /* They came one after the other, so each had a commit of its own; the start of the sale may
+     * have come between. */
+    cr_assert_geq(a->commits - b->commits, 3);
+    cr_assert_geq(a->commit_records - b->commit_records, 3);
+    cr_assert_geq(a->sequence - b->sequence, 3);
+    uint64_t told = 0;
+    for (size_t i = 0; i < a->n_commit_us; i++)
+        told += a->commit_us[i]->count;
+    cr_assert_eq(told, a->commits, "each commit is in the histogram");
+    cr_assert(a->connections_open >= 1 && a->frames > b->frames && a->resident_bytes > 0 &&
+              a->data_file_bytes > 0 && a->cpu_ns >= b->cpu_ns);
+    tgc_response_free(before);
+    tgc_response_free(after);
+    close_scene(&scene);
+}
+
 static Tidegate__V1__Response *list_sales(struct tgc_client *client, uint32_t offset,
                                           uint32_t limit)
 {

@@ -147,10 +147,13 @@ static void become(const struct daemon *daemon, pid_t parent, int ready_fd)
     if (daemon->with_faults)
         set_faults(daemon);
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", daemon->port);
-    const char *argv[DAEMON_ARGS_MAX + 6] = {daemon_program("tidegated"), "--data-dir",
-                                             daemon->data_dir, "--listen", listen};
+    /* A program that runs the daemon, such as tests/memcheck/daemon.sh. */
+    const char *wrapper = getenv("TG_DAEMON_WRAPPER");
+    const char *words[DAEMON_ARGS_MAX + 7] = {
+        wrapper, daemon_program("tidegated"), "--data-dir", daemon->data_dir, "--listen", listen};
+    const char **argv = wrapper ? words : words + 1;
     for (int i = 0; i < daemon->arg_count; i++)
-        argv[5 + i] = daemon->args[i];
+        words[6 + i] = daemon->args[i];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(126);
@@ -302,6 +305,55 @@ size_t daemon_resident_bytes(const struct daemon *daemon)
     fclose(file);
     cr_assert_eq(fields, 2);
     return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What call is held now: its name as fault.c says it, "" for none. */
+static void held_call(const struct daemon *daemon, char name[8])
+{
+    char path[176];
+    snprintf(path, sizeof(path), "%s.held", daemon->fault_path);
+    FILE *file = fopen(path, "re");
+    size_t size = file ? fread(name, 1, 7, file) : 0;
+    name[size] = '\0';
+    if (file)
+        fclose(file);
+}
+
+static void wait_held(const struct daemon *daemon, const char *call)
+{
+    const struct timespec step = {.tv_nsec = 1000 * 1000};
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    char name[8];
+    for (held_call(daemon, name); strcmp(name, call) != 0; held_call(daemon, name)) {
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "no commit came to its %s", call);
+        nanosleep(&step, NULL);
+    }
+}
+
+void daemon_disk_hold(const struct daemon *daemon)
+{
+    daemon_fault(daemon, "sync WAIT");
+}
+
+void daemon_disk_wait(const struct daemon *daemon)
+{
+    wait_held(daemon, "sync");
+}
+
+/* A commit ends with its meta page: held there it has left its sync behind, and the next sync is
+ * that of the next commit. */
+void daemon_disk_step(const struct daemon *daemon)
+{
+    wait_held(daemon, "sync");
+    daemon_fault(daemon, "meta WAIT");
+    wait_held(daemon, "meta");
+    daemon_fault(daemon, "sync WAIT");
+    wait_held(daemon, "sync");
+}
+
+void daemon_disk_release(const struct daemon *daemon)
+{
+    daemon_fault(daemon, NULL);
 }
 
 void daemon_fault(const struct daemon *daemon, const char *rule)

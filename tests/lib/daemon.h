@@ -75,6 +75,15 @@ size_t daemon_resident_bytes(const struct daemon *daemon);
 /* From now on system calls fail as `rule` says; NULL: no more. See fault.c for rules. */
 void daemon_fault(const struct daemon *daemon, const char *rule);
 
+/* The disk stands still in the middle of the next commit, and of those behind it, each held until
+ * the test lets it go: from the first of these calls to the last. */
+void daemon_disk_hold(const struct daemon *daemon);
+/* Returns when a commit is held. There must be records for one. */
+void daemon_disk_wait(const struct daemon *daemon);
+/* Lets the commit that is held end; returns when the next one is held. */
+void daemon_disk_step(const struct daemon *daemon);
+void daemon_disk_release(const struct daemon *daemon);
+
 /* Where a program of this build lies, such as "tidegated"; static. */
 const char *daemon_program(const char *name);
 

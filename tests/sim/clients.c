@@ -10,6 +10,7 @@ enum {
     DOUBLED_ONE_IN = 25,
     PLAIN_ITEMS = 6,
     TEAM_ITEMS = 2,
+    LATE_ITEMS = 2,
 };
 
 /* --- the sales of a world --- */
@@ -55,21 +56,43 @@ static void team_rules(struct world *world, struct m_sale *sale, int number)
         };
 }
 
+/* The sale that is created while others go on. */
+static void late_rules(struct world *world, struct m_sale *sale)
+{
+    sale->window_ms = 15000;
+    sale->refund_auto_max = 100;
+    sale->item_count = LATE_ITEMS;
+    for (int i = 0; i < LATE_ITEMS; i++)
+        world->model.items[sale->first_item + i] = (struct m_item){
+            .policy = M_RESERVE + (int)sim_below(world, 3),
+            .limit = i ? 4 : 0,
+            .price = 100,
+            .captain_price = 100,
+            .initial = 5 + sim_below(world, 20),
+        };
+}
+
 void sim_clients_rules(struct world *world)
 {
     struct model *m = &world->model;
     m->sale_count = SIM_SALES;
     m->item_count = 0;
-    for (int s = 0; s < SIM_SALES; s++) {
+    m->items_to_come = 0;
+    m->sales_to_come = SIM_SALES + 1;
+    for (int s = 0; s < m->sales_to_come; s++) {
         struct m_sale *sale = &m->sales[s];
-        *sale = (struct m_sale){.first_item = m->item_count};
+        *sale = (struct m_sale){.first_item = m->items_to_come};
         sale->starts_at_ms = SIM_START_MS + (sim_one_in(world, 3) ? sim_below(world, 30000) : 0);
         sale->ends_at_ms = sale->starts_at_ms + 120000 + sim_below(world, 1500000);
         if (s == 0)
             plain_rules(world, sale);
-        else
+        else if (s < SIM_SALES)
             team_rules(world, sale, s);
-        m->item_count += sale->item_count;
+        else
+            late_rules(world, sale);
+        m->items_to_come += sale->item_count;
+        if (s < SIM_SALES)
+            m->item_count = m->items_to_come;
     }
 }
 
@@ -156,6 +179,7 @@ static const char *describe(const struct world *world, const struct ask *ask, ch
     static const char *const kinds[] = {"", "order", "cart", "open team", "join team", "ingest"};
     static const char *const changes[] = {"",        "pay",    "cancel", "extend", "refund",
                                           "approve", "reject", "repaid", "advance"};
+    static const char *const verbs[] = {"create, from now,", "create behind", "ack", "delete"};
     const struct m_request *request = &ask->request;
     const struct m_command *command = &ask->command;
     int length = 0;
@@ -182,8 +206,18 @@ static const char *describe(const struct world *world, const struct ask *ask, ch
     case ASK_ADJUST:
         snprintf(text, 160, "adjust item %d by %ld", ask->item, (long)ask->delta);
         break;
-    case ASK_PAUSE:
-        snprintf(text, 160, "%s sale %d", ask->pause ? "pause" : "resume", ask->sale);
+    case ASK_SALE_STATE:
+        snprintf(text, 160, "sale %d to be %s", ask->sale,
+                 ask->wanted == TG_SALE_CLOSED   ? "closed"
+                 : ask->wanted == TG_SALE_PAUSED ? "paused"
+                                                 : "active");
+        break;
+    case ASK_SALE:
+        snprintf(text, 160, "create sale %d", SIM_SALES);
+        break;
+    case ASK_GROUP:
+        snprintf(text, 160, "%s group %d %lu", verbs[ask->verb], ask->group,
+                 (unsigned long)ask->sequence);
         break;
     }
     return text;
@@ -199,6 +233,13 @@ void sim_clients_answer(struct world *world, int number, const struct reply *rep
     post(world, (struct letter){.ask = number, .reply = *reply});
 }
 
+/* A retry that comes later than the time to live of its id is an order of its own. */
+static bool is_past_its_time(const struct world *world, uint64_t order_id)
+{
+    int place = m_find(&world->model, order_id);
+    return place != M_NONE && !world->model.remembered[place];
+}
+
 /* What a client was told once stays so. */
 static void hear(struct world *world, const struct letter *letter)
 {
@@ -206,12 +247,25 @@ static void hear(struct world *world, const struct letter *letter)
     ask->answers++;
     if (ask->kind != ASK_ORDER || letter->reply.verdict != TG_ACCEPTED)
         return;
+    if (ask->order_id != 0 && ask->order_id != letter->reply.order_id &&
+        is_past_its_time(world, ask->order_id < letter->reply.order_id ? ask->order_id
+                                                                       : letter->reply.order_id))
+        ask->order_id = letter->reply.order_id;
     promise(ask->order_id == 0 || ask->order_id == letter->reply.order_id,
             "a client heard of order %lu, and for the same request of order %lu",
             (unsigned long)ask->order_id, (unsigned long)letter->reply.order_id);
     promise(m_find(&world->model, letter->reply.order_id) != M_NONE,
             "a client hears of order %lu, which is nowhere", (unsigned long)letter->reply.order_id);
     ask->order_id = letter->reply.order_id;
+}
+
+/* For shrinking: whatever is about one request can be left out together. */
+static void is_about(struct world *world, int ask)
+{
+    if (world->step > SIM_STEPS)
+        return;
+    world->about[world->step] = (uint16_t)world->asks[ask].step;
+    world->story[world->step] = (uint16_t)world->asks[ask].story;
 }
 
 bool sim_clients_deliver(struct world *world)
@@ -221,6 +275,7 @@ bool sim_clients_deliver(struct world *world)
         return false;
     int at = choose_letter(world);
     struct letter letter = world->wire[at];
+    is_about(world, letter.ask);
     if (sim_one_in(world, DOUBLED_ONE_IN))
         world->figures->doubled++;
     else
@@ -322,13 +377,15 @@ static int team_item(struct world *world)
     return PLAIN_ITEMS + (int)sim_below(world, 2 * TEAM_ITEMS);
 }
 
-static void ask_team(struct world *world, struct m_request *request)
+static void ask_team(struct world *world, struct ask *ask)
 {
+    struct m_request *request = &ask->request;
     int opened = sim_one_in(world, 3) ? SIM_NOBODY : pick(world, has_team);
     int item = team_item(world);
     request->kind = opened == SIM_NOBODY ? M_OPEN : M_JOIN;
     request->user = 1 + (int)sim_below(world, 3 * SIM_USERS);
     if (request->kind == M_JOIN) {
+        ask->story = world->asks[opened].story;
         request->team_id = world->asks[opened].order_id;
         request->new_buyer = !sim_one_in(world, 10);
         if (!sim_one_in(world, 30))
@@ -362,12 +419,15 @@ static void ask_order(struct world *world, struct ask *ask)
         request->lines[0] = line_of(world, (int)sim_below(world, PLAIN_ITEMS), 3);
         if (sim_one_in(world, 40))
             request->lines[0].item = team_item(world);
+        if (world->model.sale_count > SIM_SALES && sim_one_in(world, 5))
+            request->lines[0].item =
+                world->model.sales[SIM_SALES].first_item + (int)sim_below(world, LATE_ITEMS);
     } else if (kind < 60) {
         ask_cart(world, request);
     } else if (kind < 70) {
         ask_ingest(world, request);
     } else {
-        ask_team(world, request);
+        ask_team(world, ask);
     }
     if (sim_one_in(world, 50))
         request->lines[0].price++;
@@ -428,6 +488,7 @@ static void ask_command(struct world *world, struct ask *ask, int about)
     struct m_command *command = &ask->command;
     ask->kind = ASK_COMMAND;
     fresh_id(world, command->id);
+    ask->story = world->asks[about].story;
     command->order_id = world->asks[about].order_id;
     command->kind = kinds[sim_below(world, sizeof(kinds) / sizeof(kinds[0]))];
     command->by = sim_one_in(world, 2) ? TG_CANCELLED_BY_BUYER : TG_CANCELLED_BY_MERCHANT;
@@ -452,45 +513,106 @@ static void ask_command(struct world *world, struct ask *ask, int about)
     }
 }
 
+static void ask_state(struct world *world, struct ask *ask)
+{
+    ask->kind = ASK_SALE_STATE;
+    ask->sale = (int)sim_below(world, (uint32_t)world->model.sale_count);
+    ask->wanted = sim_one_in(world, 6) ? TG_SALE_PAUSED : TG_SALE_ACTIVE;
+    if (world->closes && sim_one_in(world, 12))
+        ask->wanted = TG_SALE_CLOSED;
+}
+
+static void ask_group(struct world *world, struct ask *ask)
+{
+    const struct model *m = &world->model;
+    uint32_t verb = sim_below(world, 10);
+    ask->kind = ASK_GROUP;
+    ask->group = 1 + (int)sim_below(world, M_GROUPS - 1);
+    ask->verb = verb < 2   ? GROUP_CREATE_NOW
+                : verb < 4 ? GROUP_CREATE_BEHIND
+                : verb < 8 ? GROUP_ACK
+                           : GROUP_DELETE;
+    ask->sequence = sim_below(world, (uint32_t)m->sequence + 2);
+    if (ask->verb == GROUP_ACK && sim_one_in(world, 2))
+        ask->sequence = m->groups[ask->group].offset + sim_below(world, 30);
+}
+
 static void ask_operator(struct world *world, struct ask *ask)
 {
-    if (sim_one_in(world, 4)) {
-        ask->kind = ASK_PAUSE;
-        ask->sale = (int)sim_below(world, SIM_SALES);
-        ask->pause = sim_one_in(world, 6);
-        return;
+    uint32_t kind = sim_below(world, 8);
+    if (kind < 2) {
+        ask_state(world, ask);
+    } else if (kind < 4) {
+        ask_group(world, ask);
+    } else if (kind < 5) {
+        ask->kind = ASK_SALE;
+    } else {
+        ask->kind = ASK_ADJUST;
+        ask->item = (int)sim_below(world, (uint32_t)world->model.item_count);
+        ask->compare = sim_one_in(world, 3);
+        ask->expected = world->model.items[ask->item].available;
+        ask->delta = (int64_t)sim_below(world, 16) - 5;
+        if (ask->compare && ask->expected + ask->delta < 0)
+            ask->delta = -ask->expected;
     }
-    ask->kind = ASK_ADJUST;
-    ask->item = (int)sim_below(world, (uint32_t)world->model.item_count);
-    ask->compare = sim_one_in(world, 3);
-    ask->expected = world->model.items[ask->item].available;
-    ask->delta = (int64_t)sim_below(world, 16) - 5;
-    if (ask->compare && ask->expected + ask->delta < 0)
-        ask->delta = -ask->expected;
+}
+
+static struct ask *ask_begin(struct world *world)
+{
+    if (world->ask_count == SIM_ASKS)
+        return NULL;
+    struct ask *ask = &world->asks[world->ask_count++];
+    memset(ask, 0, sizeof(*ask));
+    ask->step = ask->story = world->step;
+    return ask;
+}
+
+/* A change that is committed: the last group is made, or goes. */
+void sim_clients_toggle_group(struct world *world)
+{
+    struct ask *ask = ask_begin(world);
+    if (!ask)
+        return;
+    ask->kind = ASK_GROUP;
+    ask->group = M_GROUPS - 1;
+    ask->verb = world->model.groups[ask->group].exists ? GROUP_DELETE : GROUP_CREATE_NOW;
+    post(world, (struct letter){.to_server = true, .ask = world->ask_count - 1});
+}
+
+/* The reader of everything has handled what it has read. */
+void sim_clients_ack(struct world *world)
+{
+    struct ask *ask = ask_begin(world);
+    if (!ask)
+        return;
+    ask->kind = ASK_GROUP;
+    ask->verb = GROUP_ACK;
+    ask->sequence = world->events_read;
+    post(world, (struct letter){.to_server = true, .ask = world->ask_count - 1});
 }
 
 void sim_clients_ask(struct world *world)
 {
-    if (world->ask_count == SIM_ASKS)
+    struct ask *ask = ask_begin(world);
+    if (!ask)
         return;
-    struct ask *ask = &world->asks[world->ask_count];
-    memset(ask, 0, sizeof(*ask));
-    ask->step = world->step;
     uint32_t kind = sim_below(world, 100);
     int about = kind < 55 ? pick(world, has_order) : SIM_NOBODY;
-    if (kind >= 97)
+    if (kind >= 96)
         ask_operator(world, ask);
     else if (about != SIM_NOBODY)
         ask_command(world, ask, about);
     else
         ask_order(world, ask);
-    world->ask_count++;
+    is_about(world, world->ask_count - 1);
     post(world, (struct letter){.to_server = true, .ask = world->ask_count - 1});
 }
 
 void sim_clients_ask_again(struct world *world)
 {
     int number = pick(world, any_fits);
-    if (number != SIM_NOBODY)
-        post(world, (struct letter){.to_server = true, .ask = number});
+    if (number == SIM_NOBODY)
+        return;
+    is_about(world, number);
+    post(world, (struct letter){.to_server = true, .ask = number});
 }

@@ -2,6 +2,7 @@
  * crash closes everything without another commit and starts anew from what the storage has. */
 #include "tests/sim/sim.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +11,7 @@ enum {
     REFUSE_ONE_IN = 40,
     UNKNOWN_ONE_IN = 150,
     HOLD_BACK_ONE_IN = 4, /* the watermark comes later than the commit */
-    TABLE_MAX = 8192,
-    TTL_S = 24 * 3600,
+    TEMPLATE_BYTES_MAX = 256 << 10,
 };
 
 /* --- what the engine loads --- */
@@ -53,27 +53,32 @@ static enum eng_load load_ingested(void *context, const uint8_t request_id[TG_RE
 
 /* --- a life --- */
 
+static void open_storage(struct world *world, struct tg_fault *fault)
+{
+    struct sto_options options = {.data_dir = world->data_dir,
+                                  .map_bytes = world->map_bytes,
+                                  .items_max = M_ITEMS,
+                                  .readers_max = 4,
+                                  .request_ttl_s = world->ttl_s};
+    promise(sto_env_open(&options, &world->storage, fault) == TG_ERR_OK, "%s", fault->text);
+}
+
 static void open_life(struct world *world)
 {
     struct tg_fault fault = {0};
     struct eng_config config = {
         .shards = (uint32_t)world->shards,
-        .sales_max = SIM_SALES,
+        .sales_max = SIM_SALES + 1,
         .items_max = M_ITEMS,
-        .orders_max = TABLE_MAX,
-        .holdings_max = TABLE_MAX,
-        .timers_max = TABLE_MAX,
-        .request_ttl_ms = 1000ll * TTL_S,
+        .orders_max = world->table_max,
+        .holdings_max = world->table_max,
+        .timers_max = world->table_max,
+        .request_ttl_ms = 1000ll * world->ttl_s,
         .now_ms = world->now_ms,
         .hash_seed = world->seed,
     };
-    struct sto_options options = {.data_dir = world->data_dir,
-                                  .map_bytes = world->map_bytes,
-                                  .items_max = M_ITEMS,
-                                  .readers_max = 4,
-                                  .request_ttl_s = TTL_S};
     promise(eng_engine_create(&config, &world->engine, &fault) == TG_ERR_OK, "%s", fault.text);
-    promise(sto_env_open(&options, &world->storage, &fault) == TG_ERR_OK, "%s", fault.text);
+    open_storage(world, &fault);
     promise(sto_reader_open(world->storage, &world->reader, &fault) == TG_ERR_OK, "%s", fault.text);
     for (int i = 0; i < world->shards; i++) {
         tg_journal_init(&world->journals[i], world->records[i]);
@@ -89,9 +94,49 @@ static void close_life(struct world *world)
     sto_reader_close(world->reader);
     sto_env_close(world->storage);
     eng_engine_destroy(&world->engine);
+    sim_disk_drop_sale(world);
 }
 
-static void remove_files(const struct world *world)
+void sim_disk_drop_sale(struct world *world)
+{
+    free(world->sale_to_come);
+    world->sale_to_come = NULL;
+}
+
+/* The file of an empty database, as the storage made it. Each world begins with a copy, laid over
+ * the file of the world before: what lies behind its end is never read, and its pages are there. */
+static struct {
+    uint8_t bytes[TEMPLATE_BYTES_MAX];
+    size_t size;
+} template;
+
+static int open_file(const struct world *world)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/data.mdb", world->data_dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    promise(fd >= 0, "no file of the database");
+    return fd;
+}
+
+static void keep_template(const struct world *world)
+{
+    int fd = open_file(world);
+    ssize_t size = pread(fd, template.bytes, sizeof(template.bytes), 0);
+    close(fd);
+    promise(size > 0 && (size_t)size < sizeof(template.bytes), "an empty database is large");
+    template.size = (size_t)size;
+}
+
+static void lay_template(const struct world *world)
+{
+    int fd = open_file(world);
+    ssize_t size = pwrite(fd, template.bytes, template.size, 0);
+    close(fd);
+    promise(size == (ssize_t) template.size, "the file of the database cannot be written");
+}
+
+void sim_disk_remove(const struct world *world)
 {
     static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
     char path[128];
@@ -117,12 +162,25 @@ static void create_sale(struct world *world, int number)
     free(def);
 }
 
+void sim_disk_prepare(struct world *world)
+{
+    struct tg_fault fault = {0};
+    sim_disk_remove(world);
+    world->map_bytes = 1u << 20;
+    world->ttl_s = 24 * 3600;
+    open_storage(world, &fault);
+    sto_env_close(world->storage);
+    keep_template(world);
+}
+
 void sim_disk_create(struct world *world)
 {
-    remove_files(world);
+    lay_template(world);
     open_life(world);
     for (int i = 0; i < SIM_SALES; i++)
         create_sale(world, i);
+    if (world->has_reader)
+        sim_outbox_begin(world);
 }
 
 static void print_finding(void *context, const char *line)
@@ -142,32 +200,33 @@ void sim_disk_destroy(struct world *world, bool verify)
                 "verify: %s", fault.text);
         world->figures->verified++;
     }
-    remove_files(world);
 }
 
 /* --- recovery --- */
 
 struct recovering {
     struct world *world;
-    int orders, teams;
+    int sales, orders, teams;
 };
 
 static bool on_sale(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
                     struct tg_fault *fault)
 {
-    struct world *world = ((struct recovering *)context)->world;
+    struct recovering *recovering = context;
+    struct world *world = recovering->world;
     const struct m_sale *sale = &world->model.sales[def->sale];
-    promise((def->state == TG_SALE_PAUSED) == sale->is_paused, "sale %u is %spaused", def->sale,
-            sale->is_paused ? "not " : "");
+    recovering->sales++;
+    promise((def->state == TG_SALE_PAUSED) == sale->is_paused &&
+                (def->state == TG_SALE_CLOSED) == sale->is_closed,
+            "sale %u is in state %u", def->sale, def->state);
     return eng_engine_restore_sale(&world->engine, def, stocks, fault) == TG_ERR_OK;
 }
 
 static bool on_group(void *context, const struct tg_group *group, struct tg_fault *fault)
 {
-    (void)context;
-    (void)group;
     (void)fault;
-    promise(false, "a consumer group that nobody made");
+    sim_outbox_restore(((struct recovering *)context)->world, group);
+    return true;
 }
 
 static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life,
@@ -215,7 +274,7 @@ static void check_limits(struct world *world)
 {
     for (int i = 0; i < world->model.item_count; i++) {
         const struct eng_item *item = sim_item(world, i);
-        if (world->now_ms >= item->ends_at_ms + ENG_COUNTS_KEPT_MS)
+        if (m_counts_are_gone(&world->model, i, world->now_ms))
             continue;
         const struct eng_holdings *holdings = &world->engine.shards[item->shard].holdings;
         for (int user = 1; item->per_user_limit && user <= SIM_USERS; user++)
@@ -225,21 +284,62 @@ static void check_limits(struct world *world)
     }
 }
 
-static void recover(struct world *world)
+/* The engine and the model know the same request ids: an id is forgotten when its time is past, and
+ * never before; one that was ingested is known for ever. */
+void sim_disk_forgotten(struct world *world)
 {
-    struct recovering recovering = {.world = world};
-    struct sto_recovery recovery = {.context = &recovering,
+    struct model *m = &world->model;
+    for (int i = 0; i < m->order_count; i++) {
+        const struct m_order *order = &m->orders[i];
+        if (!order->used || !order->durable || !order->settled || order->body.kind == M_INGEST)
+            continue;
+        const struct eng_requests *requests = &world->engine.shards[order->home].requests;
+        struct eng_request_key key = eng_request_key((const uint8_t *)order->body.id, world->seed);
+        uint32_t slot = eng_requests_find(requests, &key);
+        bool is_known = slot != ENG_SLOT_NONE && requests->orders[slot].order_id == order->id;
+        if (is_known == m->remembered[i])
+            continue;
+        promise(is_known || world->now_ms - order->accepted_at_ms > 1000ll * world->ttl_s,
+                "the request id of order %lu is forgotten before its time",
+                (unsigned long)order->id);
+        m_remember_order(m, i, is_known);
+        world->figures->forgotten += !is_known;
+    }
+}
+
+static enum tg_error hand_out(struct world *world, struct recovering *recovering,
+                              struct tg_fault *fault)
+{
+    struct sto_recovery recovery = {.context = recovering,
                                     .sale = on_sale,
                                     .group = on_group,
                                     .order = on_order,
                                     .team = on_team};
     struct sto_recovery_stats stats;
+    *recovering = (struct recovering){.world = world};
+    return sto_recover(world->storage, &recovery, &stats, fault);
+}
+
+static void recover(struct world *world)
+{
+    struct recovering recovering;
     struct tg_fault fault = {0};
     int durable = 0;
-    promise(sto_recover(world->storage, &recovery, &stats, &fault) == TG_ERR_OK, "recovery: %s",
-            fault.text);
+    enum tg_error error = hand_out(world, &recovering, &fault);
+    /* As the operator is told: raise the limit. More is remembered than before when the clock went
+     * back. */
+    while (error == TG_ERR_FULL) {
+        close_life(world);
+        world->table_max *= 2;
+        world->figures->raised++;
+        open_life(world);
+        error = hand_out(world, &recovering, &fault);
+    }
+    promise(error == TG_ERR_OK, "recovery: %s", fault.text);
     for (int i = 0; i < world->model.order_count; i++)
         durable += world->model.orders[i].used && world->model.orders[i].durable;
+    promise(recovering.sales == world->model.sale_count, "%d sales are recovered, not %d",
+            recovering.sales, world->model.sale_count);
     promise(recovering.orders == durable, "%d orders were durable, %d are recovered", durable,
             recovering.orders);
     promise(sto_commit_stats(world->storage)->sequence == world->model.sequence,
@@ -248,6 +348,8 @@ static void recover(struct world *world)
             (unsigned long)world->model.sequence);
     check_teams(world, recovering.teams);
     check_limits(world);
+    sim_outbox_restored(world);
+    sim_disk_forgotten(world);
     sim_compare_stock(world);
 }
 
@@ -277,6 +379,7 @@ static void publish(struct world *world)
 {
     for (int i = 0; i < world->shards; i++)
         tg_journal_publish(&world->journals[i]);
+    world->newest = world->model.sequence;
     world->unpublished = false;
 }
 
@@ -320,7 +423,8 @@ static void check_ids(const struct world *world, int number, const struct tg_rec
                 (unsigned long)record->order_id, (unsigned long)expected);
 }
 
-static void tell_model(struct world *world, const struct part *parts, int count, bool durable)
+/* A batch that does not fit as a whole may be taken in part: each record says what became of it. */
+static void tell_model(struct world *world, const struct part *parts, int count)
 {
     for (int p = 0; p < count; p++)
         for (uint64_t at = parts[p].from; at < parts[p].from + parts[p].count; at++) {
@@ -328,12 +432,13 @@ static void tell_model(struct world *world, const struct part *parts, int count,
             int change = world->pending[parts[p].core][slot].change;
             if (change == SIM_NOBODY)
                 continue;
-            if (!durable) {
+            const struct tg_record *record = &world->records[parts[p].core][slot];
+            if (record->outcome != TG_OUTCOME_DURABLE) {
                 m_refuse(&world->model, change);
                 continue;
             }
             m_commit(&world->model, change);
-            check_ids(world, change, &world->records[parts[p].core][slot]);
+            check_ids(world, change, record);
         }
 }
 
@@ -350,9 +455,17 @@ static void refuse(const struct sto_batch *batch)
 static bool commit(struct world *world, const struct sto_batch *batch)
 {
     struct tg_fault fault = {0};
+    uint64_t dropped = sto_commit_stats(world->storage)->events_dropped;
+    struct sto_retention retention = {
+        .sequence_max = eng_groups_offset_min(world->engine.groups),
+        .before_ms = world->now_ms - world->keep_ms,
+        .bytes_max = world->keep_bytes,
+    };
+    sto_retention_set(world->storage, &retention);
     enum sto_result result = sto_commit(world->storage, batch, &fault);
     promise(result != STO_UNKNOWN, "%s", fault.text);
     world->figures->commits++;
+    world->figures->dropped += sto_commit_stats(world->storage)->events_dropped - dropped;
     return result == STO_DURABLE;
 }
 
@@ -360,7 +473,7 @@ static void commit_and_tell(struct world *world, const struct sto_batch *batch,
                             const struct part *parts, int count)
 {
     bool durable = commit(world, batch);
-    tell_model(world, parts, count, durable);
+    tell_model(world, parts, count);
     world->figures->refused += !durable;
     sim_trace(world, "commit: %s", durable ? "durable" : "refused, the map is full");
     sim_mix(world, world->model.sequence);
@@ -368,6 +481,7 @@ static void commit_and_tell(struct world *world, const struct sto_batch *batch,
             "the newest sequence is %lu where the model has %lu",
             (unsigned long)sto_commit_stats(world->storage)->sequence,
             (unsigned long)world->model.sequence);
+    sim_outbox_check_retained(world);
 }
 
 bool sim_disk_write(struct world *world, bool calm)
@@ -385,7 +499,7 @@ bool sim_disk_write(struct world *world, bool calm)
         sim_trace(world, "commit: refused, the disk is full");
         world->figures->refused++;
         refuse(&batch);
-        tell_model(world, parts, count, false);
+        tell_model(world, parts, count);
     } else if (!calm && sim_one_in(world, UNKNOWN_ONE_IN)) {
         bool happened = sim_one_in(world, 2);
         world->figures->unknown++;
@@ -401,127 +515,4 @@ bool sim_disk_write(struct world *world, bool calm)
     if (calm || !sim_one_in(world, HOLD_BACK_ONE_IN))
         publish(world);
     return true;
-}
-
-/* --- the outbox --- */
-
-/* The state that an event of an order brings it to; 0: none. `from` is where it may come from. */
-static int state_after(int type, uint64_t *from)
-{
-#define FROM(state) (1ull << TG_ORDER_##state)
-    switch (type) {
-    case TG_EVENT_ORDER_PLACED:
-        *from = 1;
-        return TG_ORDER_RESERVED;
-    case TG_EVENT_ORDER_PAID:
-        *from = FROM(RESERVED) | FROM(EXPIRED);
-        return TG_ORDER_PAID;
-    case TG_EVENT_ORDER_AWAITING_TEAM:
-        *from = FROM(PAID);
-        return TG_ORDER_AWAITING_TEAM;
-    case TG_EVENT_ORDER_CONFIRMED:
-        *from = FROM(PAID) | FROM(AWAITING_TEAM);
-        return TG_ORDER_CONFIRMED;
-    case TG_EVENT_ORDER_SHIPPED:
-        *from = FROM(CONFIRMED);
-        return TG_ORDER_SHIPPED;
-    case TG_EVENT_ORDER_DELIVERED:
-        *from = FROM(SHIPPED);
-        return TG_ORDER_DELIVERED;
-    case TG_EVENT_ORDER_COMPLETED:
-        *from = FROM(DELIVERED);
-        return TG_ORDER_COMPLETED;
-    case TG_EVENT_ORDER_EXPIRED:
-        *from = FROM(RESERVED);
-        return TG_ORDER_EXPIRED;
-    case TG_EVENT_ORDER_CANCELLED:
-        *from = FROM(RESERVED) | FROM(AWAITING_TEAM);
-        return TG_ORDER_CANCELLED;
-    case TG_EVENT_ORDER_TEAM_FAILED:
-        *from = FROM(AWAITING_TEAM);
-        return TG_ORDER_TEAM_FAILED;
-    case TG_EVENT_ORDER_REFUND_DUE:
-        *from = FROM(CONFIRMED) | FROM(SHIPPED) | FROM(DELIVERED) | FROM(EXPIRED) |
-                FROM(CANCELLED) | FROM(TEAM_FAILED) | FROM(REFUNDED);
-        return TG_ORDER_REFUND_DUE;
-    case TG_EVENT_ORDER_REFUNDED:
-        *from = FROM(REFUND_DUE);
-        return TG_ORDER_REFUNDED;
-    default:
-        return 0;
-    }
-#undef FROM
-}
-
-static void read_order_event(struct world *world, const struct tg_event *event)
-{
-    int place = m_find(&world->model, event->order_id);
-    uint64_t from;
-    promise(place != M_NONE, "event %lu tells of order %lu, which is nowhere",
-            (unsigned long)event->sequence, (unsigned long)event->order_id);
-    world->seen_events[place][event->type]++;
-    int state = state_after(event->type, &from);
-    if (state == 0)
-        return;
-    promise(from >> world->seen_states[place] & 1, "order %lu goes from %s to %s",
-            (unsigned long)event->order_id, tg_order_state_name(world->seen_states[place]),
-            tg_order_state_name(state));
-    world->seen_states[place] = (uint8_t)state;
-}
-
-static void read_event(struct world *world, const struct tg_event *event)
-{
-    world->events_read++;
-    world->figures->events++;
-    promise(event->sequence == world->events_read, "event %lu comes as number %lu",
-            (unsigned long)event->sequence, (unsigned long)world->events_read);
-    if (event->type >= TG_EVENT_TEAM_OPENED && event->type <= TG_EVENT_TEAM_CAPTAIN_CHANGED) {
-        int team = m_find_team(&world->model, event->team_id);
-        promise(team != M_NONE, "an event of team %lu, which is nowhere",
-                (unsigned long)event->team_id);
-        world->seen_team_events[team][event->type]++;
-    } else if (event->order_id != 0) {
-        read_order_event(world, event);
-    }
-}
-
-/* Everything that became of an order is told, once. */
-static void check_told(struct world *world)
-{
-    for (int i = 0; i < world->model.order_count; i++) {
-        const struct m_order *order = &world->model.orders[i];
-        if (!order->used || !order->durable)
-            continue;
-        promise(order->state == world->seen_states[i],
-                "the events of order %lu end in %s, it is %s", (unsigned long)order->id,
-                tg_order_state_name(world->seen_states[i]), tg_order_state_name(order->state));
-        for (int type = 1; type < TG_EVENT_TYPE_COUNT; type++)
-            promise(order->events[type] == world->seen_events[i][type],
-                    "order %lu has %u events %s, not %u", (unsigned long)order->id,
-                    world->seen_events[i][type], tg_event_type_name(type), order->events[type]);
-    }
-    for (int i = 0; i < world->model.team_count; i++)
-        for (int type = 1; type < TG_EVENT_TYPE_COUNT; type++)
-            promise(!world->model.teams[i].used || !world->model.teams[i].durable ||
-                        world->model.teams[i].events[type] == world->seen_team_events[i][type],
-                    "team %lu has %u events %s", (unsigned long)world->model.teams[i].id,
-                    world->seen_team_events[i][type], tg_event_type_name(type));
-}
-
-void sim_disk_read_events(struct world *world)
-{
-    struct tg_event events[128];
-    struct tg_fault fault = {0};
-    uint32_t filled;
-    do {
-        uint64_t next, first, last;
-        promise(sto_read_events(world->reader, world->events_read, UINT64_MAX, 128, 128, events,
-                                &filled, &next, &first, &last, &fault) == TG_ERR_OK,
-                "%s", fault.text);
-        promise(last == world->model.sequence, "the outbox ends at %lu, not at %lu",
-                (unsigned long)last, (unsigned long)world->model.sequence);
-        for (uint32_t i = 0; i < filled; i++)
-            read_event(world, &events[i]);
-    } while (filled > 0);
-    check_told(world);
 }

@@ -37,7 +37,11 @@ enum {
     M_REFUNDS = 16,
     M_COMMANDS = 16,
     M_PARTITIONS = 1024,
+    M_CHAINS = 1024,
+    M_SEQUENCES = 16384,
+    M_COUNTS_KEPT_MS = 24 * 3600 * 1000,
     M_LADDER = 2,
+    M_GROUPS = 4,
     M_NONE = -1,
 };
 
@@ -56,7 +60,7 @@ enum m_units {
 struct m_sale {
     int64_t starts_at_ms, ends_at_ms, window_ms, refund_auto_max;
     int first_item, item_count;
-    bool is_paused, state_in_flight, started, ended;
+    bool is_paused, is_closed, state_in_flight, started, ended;
     int share_channel, share_percent; /* percent 0: no share */
     int team_size, team_size_min;     /* team_size 0: no group-buy */
     int64_t team_lifetime_ms;
@@ -146,6 +150,7 @@ struct m_seen {
 
 struct m_order {
     bool used, durable, settled; /* settled: its shard knows that it is durable */
+    uint32_t made;               /* a number of its own: places are used again */
     struct m_request body;
     uint64_t id;
     int home, team; /* a place, or M_NONE */
@@ -196,6 +201,22 @@ enum m_change_kind {
     M_CHANGE_ADJUST,
     M_CHANGE_STATE,
     M_CHANGE_SALE_EVENT,
+    M_CHANGE_SALE, /* a new one */
+    M_CHANGE_GROUP,
+};
+
+enum m_group_change {
+    M_GROUP_MADE,
+    M_GROUP_MADE_NOW,
+    M_GROUP_ACKED,
+    M_GROUP_GONE,
+};
+
+/* A named place in the outbox. */
+struct m_group {
+    bool exists, is_coming, in_flight, is_durable;
+    uint64_t offset, durable_offset;
+    uint64_t first; /* the oldest event that must be kept for it */
 };
 
 /* A change between its decision and the last shard that has settled it. */
@@ -235,20 +256,27 @@ struct m_answer {
     enum m_step step;
     int verdict;
     bool replayed;
-    int order;  /* that a new order is, or that it repeats */
-    int refund; /* number, 0: none */
-    int change; /* M_RECORDED */
+    int order;     /* that a new order is, or that it repeats */
+    uint32_t made; /* which one in that place */
+    int refund;    /* number, 0: none */
+    int change;    /* M_RECORDED */
 };
 
 struct model {
     int shards, sale_count, item_count;
-    uint64_t sequence;
+    int sales_to_come, items_to_come; /* those that may be created, included */
+    bool creation_in_flight, creation_durable;
+    bool is_full; /* a bounded table is: what would be recorded is BUSY instead */
+    uint32_t orders_made;
+    uint64_t sequence, event_first;
+    struct m_group groups[M_GROUPS];
     struct m_sale sales[M_SALES];
     struct m_item items[M_ITEMS];
     /* What is looked at for every order lies side by side. */
-    int order_count; /* places in use, holes among them */
-    uint64_t keys[M_ORDERS][2];
-    uint64_t ids[M_ORDERS];
+    int order_count;            /* places in use, holes among them */
+    uint64_t keys[M_ORDERS][2]; /* request ids, in chains: place + 1, 0 ends it */
+    int16_t first_with[M_CHAINS], next_with[M_ORDERS];
+    int16_t order_at[M_SEQUENCES]; /* the order that has this sequence, or M_NONE */
     struct {
         uint8_t counted; /* a bit for each line */
         uint8_t line_count;
@@ -257,6 +285,7 @@ struct model {
         uint32_t quantities[M_LINES];
     } counts[M_ORDERS];
     bool locked[M_ORDERS];
+    bool remembered[M_ORDERS]; /* by its request id */
     int team_count;
     bool team_locked[M_TEAMS], team_counted[M_TEAMS];
     struct m_order orders[M_ORDERS];
@@ -290,20 +319,35 @@ void m_release(struct model *m, const struct m_take *take, int shard);
 struct m_answer m_expire(struct model *m, uint64_t order_id, int64_t now_ms);
 struct m_answer m_team_deadline(struct model *m, uint64_t team_id, int64_t now_ms);
 struct m_answer m_sale_event(struct model *m, int sale, bool is_end, int64_t now_ms);
-struct m_answer m_adjust(struct model *m, int item, bool compare, int64_t expected, int64_t delta);
-struct m_answer m_pause(struct model *m, int sale, bool pause);
+struct m_answer m_adjust(struct model *m, int number, bool compare, int64_t expected,
+                         int64_t delta);
+/* To TG_SALE_ACTIVE, TG_SALE_PAUSED or TG_SALE_CLOSED (proto/verdict.h). */
+struct m_answer m_sale_state(struct model *m, int sale, int wanted);
+/* The sale behind the last one, whose rules are filled in. */
+struct m_answer m_sale_create(struct model *m);
+/* `from_now`: behind the newest event when it is durable, whatever `behind` says. */
+struct m_answer m_group_create(struct model *m, int number, bool from_now, uint64_t behind);
+struct m_answer m_group_ack(struct model *m, int number, uint64_t sequence);
+struct m_answer m_group_delete(struct model *m, int number);
 
 /* --- the way to the disk and back --- */
 
-void m_commit(struct model *m, int change);
-void m_refuse(struct model *m, int change);
-void m_settle(struct model *m, int change, int shard);
+void m_commit(struct model *m, int number);
+void m_refuse(struct model *m, int number);
+void m_settle(struct model *m, int number, int shard);
 void m_crash(struct model *m);
 
 /* --- looking --- */
 
 int m_find(const struct model *m, uint64_t order_id); /* a durable order, or M_NONE */
 int m_find_team(const struct model *m, uint64_t team_id);
+/* The order's request id is past its time and forgotten; or it came back, the clock went back. */
+void m_remember_order(struct model *m, int place, bool remembered);
+/* Late payments and other channels' orders are not counted any more: the item's sale is over since
+ * a day, or closed. */
+bool m_counts_are_gone(const struct model *m, int item, int64_t now_ms);
+/* After a commit: what breaks a promise about what was dropped of the outbox, or NULL. */
+const char *m_retained(struct model *m, uint64_t event_first);
 int64_t m_user_units(const struct model *m, int item, int user);
 /* What breaks a promise in the model itself, or NULL. */
 const char *m_broken(const struct model *m);

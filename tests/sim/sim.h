@@ -3,11 +3,14 @@
  *
  *   clients.c  what clients send, and what they hear; the network between
  *   node.c     a server without threads: cores, the rings between them, journals, answers
- *   disk.c     the writer, crashes, recovery, the outbox
+ *   decide.c   its decisions, each beside the model's
+ *   disk.c     the writer, crashes, recovery
+ *   outbox.c   events, their readers, consumer groups, retention
  *   compare.c  the engine's rows against the model's
  *   world.c    the scheduler: one step after the other, each with random numbers of its own
  *   main.c     seeds, replay, shrinking, planted faults
- *   model.c    what must come of it
+ *   memory.c   the memory of one life is the memory of the next
+ *   model*.c   what must come of it
  *
  * Step number n draws from a generator seeded by (seed, n): a step that is left out changes nothing
  * of what another one draws. That is what lets a failing run be shrunk.
@@ -28,12 +31,12 @@ enum {
     SIM_SHARDS = 3,
     SIM_ASKS = 4096,
     SIM_TASKS = 1024,
-    SIM_WIRE = 256,  /* messages on their way between clients and server */
+    SIM_WIRE = 96,   /* messages on their way between clients and server */
     SIM_RING = 1024, /* messages on their way between two cores */
     SIM_STEPS = 6000,
     SIM_USERS = 10,
     SIM_START_MS = 1000000000,
-    SIM_SALES = 3,
+    SIM_SALES = 3, /* from the beginning; one more may be created */
     SIM_NOBODY = -1,
 };
 
@@ -41,18 +44,32 @@ enum ask_kind {
     ASK_ORDER,
     ASK_COMMAND,
     ASK_ADJUST,
-    ASK_PAUSE,
+    ASK_SALE_STATE,
+    ASK_SALE,
+    ASK_GROUP,
+};
+
+enum group_verb {
+    GROUP_CREATE_NOW,
+    GROUP_CREATE_BEHIND,
+    GROUP_ACK,
+    GROUP_DELETE,
 };
 
 /* What a client wants, until it hears of it and beyond: it may ask again at any time. */
 struct ask {
     enum ask_kind kind;
-    uint32_t step; /* that it was first sent in */
+    uint32_t step;  /* that it was first sent in */
+    uint32_t story; /* the step of the request that the first of its orders was placed with */
     struct m_request request;
     struct m_command command;
-    int item, sale; /* of an adjustment, of a pause */
-    bool compare, pause;
+    int item, sale; /* of an adjustment, of a change of state */
+    int wanted;     /* enum tg_sale_state */
+    bool compare;
     int64_t expected, delta;
+    int group;
+    enum group_verb verb;
+    uint64_t sequence; /* of an ack, of a group behind it */
     uint64_t order_id; /* heard: ACCEPTED as this */
     uint32_t answers;
 };
@@ -76,6 +93,7 @@ struct task {
     int ask, home;
     int settled; /* shards that have to say so before the answer */
     struct m_answer answer;
+    struct reply reply; /* while other shards settle */
     struct eng_take take;
     struct m_take m_take;
     uint64_t waiting, taken;
@@ -118,6 +136,7 @@ struct figures {
         events;
     uint64_t orders_verdicts[TG_VERDICT_COUNT], commands_verdicts[TG_VERDICT_COUNT];
     uint64_t replays, waits, holds, timers, lost, doubled, verified;
+    uint64_t forgotten, dropped, acks, raised; /* ids, events, acks, tables */
 };
 
 struct world {
@@ -129,13 +148,22 @@ struct world {
     bool traces;
     char data_dir[64];
     uint64_t map_bytes;
+    uint32_t crash_one_in; /* steps */
+    bool has_reader;       /* a group reads everything */
+    bool closes;           /* sales may be closed */
+    uint32_t table_max;    /* orders, holdings and timers of a shard */
+    uint32_t ttl_s;        /* of request ids */
+    int64_t keep_ms;       /* events */
+    uint64_t keep_bytes;
+    uint64_t newest; /* the sequence that the writer has published */
     struct eng_engine engine;
     struct sto_env *storage;
     struct sto_reader *reader;
     struct tg_journal journals[SIM_SHARDS];
     struct tg_record *records[SIM_SHARDS];
     struct pending *pending[SIM_SHARDS];
-    uint64_t taken[SIM_SHARDS]; /* records that the writer has seen */
+    struct tg_sale_def *sale_to_come; /* its record is on its way */
+    uint64_t taken[SIM_SHARDS];       /* records that the writer has seen */
     bool unpublished;
     struct ring rings[SIM_SHARDS][SIM_SHARDS];
     struct task tasks[SIM_TASKS];
@@ -150,6 +178,10 @@ struct world {
     uint32_t seen_team_events[M_TEAMS][TG_EVENT_TYPE_COUNT];
     struct model model;
     struct figures *figures;
+    /* of each step: what it drew, and the step that first sent the request that it is about */
+    uint16_t kinds[SIM_STEPS + 2];
+    uint16_t about[SIM_STEPS + 2];
+    uint16_t story[SIM_STEPS + 2]; /* likewise, of the order or team that it is about */
 };
 
 /* A promise is broken: tells where and ends the process; main.c has the story. */
@@ -189,21 +221,24 @@ static inline struct eng_item *sim_item(struct world *world, int number)
 
 /* --- world.c --- */
 
-/* Plays one world. `steps` (a bit for each) leaves some out; NULL plays all. */
-void sim_world_play(struct world *world, uint64_t seed, const uint8_t *steps);
+/* Plays one world. `steps` (a bit for each) leaves some out; NULL plays all. It ends behind
+ * `last_step`, or goes on to its calm end when there is no such step. */
+void sim_world_play(struct world *world, uint64_t seed, const uint8_t *steps, uint32_t last_step);
 
 /* --- clients.c --- */
 
 void sim_clients_rules(struct world *world); /* the sales of this world, in the model */
-struct tg_sale_def *sim_clients_sale(struct world *world, int sale);
+struct tg_sale_def *sim_clients_sale(struct world *world, int number);
 void sim_clients_ask(struct world *world);
 void sim_clients_ask_again(struct world *world);
 bool sim_clients_deliver(struct world *world);
-void sim_clients_answer(struct world *world, int ask, const struct reply *reply);
+void sim_clients_toggle_group(struct world *world);
+void sim_clients_ack(struct world *world);
+void sim_clients_answer(struct world *world, int number, const struct reply *reply);
 
 /* --- node.c --- */
 
-void sim_node_receive(struct world *world, int ask);
+void sim_node_receive(struct world *world, int number);
 bool sim_node_notes(struct world *world);
 bool sim_node_complete(struct world *world, int core, uint32_t most);
 void sim_node_timers(struct world *world, int core, bool all);
@@ -212,17 +247,40 @@ bool sim_node_is_idle(const struct world *world);
 
 /* --- disk.c --- */
 
+/* The directory, and what every world begins with; before the first one. */
+void sim_disk_prepare(struct world *world);
 void sim_disk_create(struct world *world);
 void sim_disk_destroy(struct world *world, bool verify);
+void sim_disk_remove(const struct world *world); /* its files */
 bool sim_disk_write(struct world *world, bool calm);
 void sim_disk_crash(struct world *world);
-void sim_disk_read_events(struct world *world);
+void sim_disk_drop_sale(struct world *world); /* the record of a new sale is gone */
+/* After a sweep or a start: which request ids are still known. */
+void sim_disk_forgotten(struct world *world);
 struct eng_loader sim_disk_loader(struct world *world);
+
+/* --- outbox.c --- */
+
+enum tg_verdict sim_outbox_decide(struct world *world, const struct ask *ask,
+                                  struct tg_record *record, struct m_answer *answer);
+void sim_outbox_settle(struct world *world, const struct tg_record *record);
+uint64_t sim_outbox_offset(const struct world *world, int number);
+void sim_outbox_restore(struct world *world, const struct tg_group *group);
+/* After a commit: nothing was dropped that somebody has not acked. */
+void sim_outbox_check_retained(struct world *world);
+void sim_outbox_restored(struct world *world); /* all of them */
+/* The group that reads everything, made before the world begins. */
+void sim_outbox_begin(struct world *world);
+void sim_outbox_read(struct world *world);
+/* Somebody asks for events from anywhere. */
+void sim_outbox_peek(struct world *world);
+/* Everything that may be dropped is. */
+void sim_outbox_check_dropped(struct world *world);
 
 /* --- compare.c --- */
 
 /* The unit that was just decided says what the model says. */
-void sim_compare_unit(struct world *world, const struct eng_unit *unit, int change);
+void sim_compare_unit(struct world *world, const struct eng_unit *unit, int number);
 void sim_compare_order(const struct world *world, int place, const struct tg_order_row *row,
                        const struct tg_life *life, const struct m_order *order);
 void sim_compare_team(const struct world *world, const struct tg_team *team,

@@ -209,7 +209,7 @@ static void fire(struct core *core, const struct eng_timer *timer)
 {
     struct eng_unit unit = {.journal = &core->journal};
     enum eng_step step = eng_timer_fire(core->shard, timer, now_ms(core), &unit);
-    promise(step != ENG_LOAD_FAILED && step != ENG_ACQUIRE, "timer %#lx ends with step %d",
+    promise(step != ENG_LOAD_FAILED && step != ENG_ACQUIRE, "timer %#lx ends with step %u",
             timer->id, step);
     if (step == ENG_RECORDED)
         stress_append_unit(core, &unit, NULL);

@@ -252,7 +252,7 @@ static void print_verdicts(const char *what, size_t offset)
     for (int v = 1; v < TG_VERDICT_COUNT; v++) {
         uint64_t count = 0;
         for (uint32_t c = 0; c < CORES; c++)
-            count += ((const uint64_t *)((const char *)&world.cores[c] + offset))[v];
+            count += ((const uint64_t *)(const void *)((const char *)&world.cores[c] + offset))[v];
         if (count)
             printf(" %s %lu", tg_verdict_name(v), count);
     }

@@ -31,6 +31,8 @@ static void set_up(uint32_t batch)
     shared.shape = (struct lg_conn_shape){FRAMES, batch, 65536, 65536};
     worker.shared = &shared;
     worker.now_ns = NOW;
+    worker.phase = LG_PHASE_MEASURE;
+    worker.drain_ns = INT64_MAX;
     worker.waiting_room = worker.retry_room = 64;
     worker.waiting = calloc(64, sizeof(*worker.waiting));
     worker.retries = calloc(64, sizeof(*worker.retries));

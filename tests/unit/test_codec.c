@@ -16,7 +16,6 @@
 #define ARENA_BYTES  (2u << 20)
 #define PAGE_BYTES   4096u
 #define MESSAGE_MAX  8192
-#define FIELDS_MAX   32
 #define WIRE_VARINT  0
 #define WIRE_FIXED64 1
 #define WIRE_BYTES   2

@@ -1,5 +1,6 @@
 /* What each kind of record leaves behind when its batch is durable, and what a refused batch does
  * not: changes of orders, teams, sales' events, consumer groups, and the trimming of the outbox. */
+#include "engine/groups.h"
 #include "proto/verdict.h"
 #include "storage/env.h"
 #include "storage/storage.h"
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 /* --- looking at what is durable --- */
 
@@ -732,7 +734,7 @@ Test(commit, events_beyond_the_size_are_dropped_a_little_with_each_commit)
     depot_free(d);
 }
 
-Test(commit, a_refused_batch_drops_nothing)
+Test(commit, a_batch_that_does_not_fit_drops_old_events_all_the_same)
 {
     struct depot *d = depot_of_both(16 * DEPOT_MIB);
     const struct sto_commit_stats *stats = sto_commit_stats(d->env);
@@ -744,9 +746,225 @@ Test(commit, a_refused_batch_drops_nothing)
     d->env->options.free_bytes_min = UINT64_MAX / 2;
     struct tg_record record = depot_adjust(1, 1);
     cr_assert_eq(depot_commit(d, &record, 1), STO_REFUSED);
-    cr_assert_eq(stats->event_first, 1);
-    cr_assert_eq(stats->events_dropped, 0);
+    cr_assert_eq(record.outcome, TG_OUTCOME_REFUSED);
+    cr_assert_eq(stats->event_first, 19, "the newest is kept");
+    cr_assert_eq(stats->events_dropped, 5);
+    uint64_t commits = stats->commits;
+    cr_assert_eq(depot_commit(d, &record, 1), STO_REFUSED);
+    cr_assert_eq(stats->commits, commits, "nothing is left to drop");
+    STOCK_IS(d, 1, 99987, 10, 3);
+    depot_restart(d);
     events_see(d, &events);
-    cr_assert_eq(events.count, 19);
+    cr_assert_eq(events.count, 1);
+    sound(d);
+    depot_free(d);
+}
+
+Test(commit, it_is_told_why_a_group_holds_the_outbox_back)
+{
+    struct depot *d = depot_of_both(16 * DEPOT_MIB);
+    const struct sto_commit_stats *stats = sto_commit_stats(d->env);
+    events_commit(d, 200, 1000);
+    cr_assert_geq(stats->events_bytes, 5 * d->env->page_bytes);
+    struct sto_retention retention = {
+        .sequence_max = 10, .before_ms = 1000, .bytes_max = stats->events_bytes};
+    sto_retention_set(d->env, &retention);
+    fence_commit(d);
+    cr_assert_eq(stats->events_held, STO_HELD_NONE, "neither old nor too many");
+    retention.bytes_max--;
+    sto_retention_set(d->env, &retention);
+    fence_commit(d);
+    cr_assert_eq(stats->events_held, STO_HELD_LARGE);
+    retention.before_ms = 1001;
+    sto_retention_set(d->env, &retention);
+    fence_commit(d);
+    cr_assert_eq(stats->events_held, STO_HELD_OLD);
+    cr_assert_eq(stats->events_dropped, 0);
+    retention.sequence_max = UINT64_MAX;
+    sto_retention_set(d->env, &retention);
+    fence_commit(d);
+    cr_assert_eq(stats->events_held, STO_HELD_NONE, "the next one may go");
+    cr_assert_gt(stats->events_dropped, 0);
+    depot_free(d);
+}
+
+/* Without any group nothing is held back: between the decision about the first one, which is to
+ * begin with what comes next, and its record, commits wrote events and dropped them again. */
+Test(commit, a_group_from_now_on_does_not_begin_behind_dropped_events)
+{
+    struct depot *d = depot_of_both(16 * DEPOT_MIB);
+    const struct sto_commit_stats *stats = sto_commit_stats(d->env);
+    struct eng_groups *groups = calloc(1, sizeof(*groups));
+    struct tg_group group;
+    int place;
+    cr_assert_eq(eng_groups_create(groups, "erp", 3, stats->sequence, 1, &place), TG_OK);
+    groups->groups[place].next.from_now = true;
+    sto_retention_set(d->env, &(struct sto_retention){.sequence_max = UINT64_MAX,
+                                                      .before_ms = DEPOT_AT_MS,
+                                                      .bytes_max = UINT64_MAX});
+    events_commit(d, 3, 1000);
+    struct tg_record record = group_record(&groups->groups[place].next, false);
+    sto_retention_set(d->env, &(struct sto_retention){.sequence_max = eng_groups_offset_min(groups),
+                                                      .before_ms = DEPOT_AT_MS,
+                                                      .bytes_max = UINT64_MAX});
+    depot_commit_all(d, &record, 1);
+    eng_groups_settle(groups, place, false, true);
+    cr_assert(eng_groups_get(groups, place, &group));
+    cr_assert_gt(stats->event_first, 11, "events were dropped");
+    cr_assert_geq(group.offset + 1, stats->event_first);
+    cr_assert_eq(group.offset, stats->sequence);
+    cr_assert_eq(eng_groups_offset_min(groups), group.offset);
+    cr_assert_eq(eng_groups_ack(groups, "erp", 3, 100, 100, 2, &place), TG_OK);
+    record = group_record(&groups->groups[place].next, false);
+    depot_commit_all(d, &record, 1);
+    cr_assert_eq(groups->groups[place].next.offset, 100, "an ack says where to itself");
+    free(groups);
+    depot_free(d);
+}
+
+/* --- the last of the room --- */
+
+/* Bytes that this filesystem has free now. */
+static uint64_t filesystem_free(const struct depot *d)
+{
+    struct statvfs filesystem;
+    cr_assert_eq(statvfs(d->dir, &filesystem), 0);
+    return (uint64_t)filesystem.f_bavail * filesystem.f_frsize;
+}
+
+/* A durable, unpaid order as the start of its next change. */
+static struct tg_change *durable_change(struct depot *d, uint64_t user)
+{
+    struct tg_change *change = depot_change(d, 1, user, 1);
+    struct tg_record record = depot_change_record(change);
+    depot_commit_all(d, &record, 1);
+    depot_change_again(change);
+    return change;
+}
+
+/* A batch on a full disk: orders are refused, what becomes of other orders and what consumers ack
+ * is taken, and each says so. */
+Test(commit, what_grows_is_refused_and_the_rest_of_its_batch_is_taken)
+{
+    struct depot *d = depot_of_both(16 * DEPOT_MIB);
+    struct tg_group erp = {.name_bytes = 3, .name = "erp", .created_at_ms = 1, .offset = 5};
+    struct tg_change *paid = durable_change(d, 500), *expired = durable_change(d, 501);
+    uint64_t sequence = sto_commit_stats(d->env)->sequence;
+    depot_change_pay(paid);
+    depot_change_expire(expired);
+    struct tg_record records[] = {depot_order(d, 1, 1, 1),      depot_change_record(paid),
+                                  group_record(&erp, false),    depot_adjust(1, 5),
+                                  depot_change_record(expired), depot_order(d, 1, 2, 1)};
+    records[1].order_id = paid->row.order_id; /* as the engine makes the record of a change */
+    /* Others use the filesystem as well: far from either edge. */
+    d->env->options.free_bytes_min = filesystem_free(d) / 4 * 5;
+    cr_assert_eq(depot_commit(d, records, 6), STO_REFUSED);
+    static const uint8_t durable[] = {0, 1, 1, 0, 1, 0};
+    for (int i = 0; i < 6; i++)
+        cr_assert_eq(records[i].outcome, durable[i] ? TG_OUTCOME_DURABLE : TG_OUTCOME_REFUSED, "%d",
+                     i);
+    cr_assert_eq(records[0].order_id, 0);
+    cr_assert_eq(records[1].order_id, paid->row.order_id);
+    cr_assert_eq(sto_commit_stats(d->env)->sequence, sequence + 3, "three events, no order");
+    STOCK_IS(d, 1, 99989, 10, 1);
+    struct tg_record again = group_record(&erp, true);
+    cr_assert_eq(depot_commit(d, &again, 1), STO_REFUSED, "the disk is still full");
+    cr_assert_eq(again.outcome, TG_OUTCOME_DURABLE, "the group was there");
+    sound(d);
+    free(paid);
+    free(expired);
+    depot_free(d);
+}
+
+/* What a unit creates, and all that comes with it, is refused together. */
+Test(commit, a_unit_that_grows_is_refused_as_one)
+{
+    struct depot *d = depot_of_both(16 * DEPOT_MIB);
+    struct mixed mixed;
+    mixed_make(d, &mixed);
+    d->env->options.free_bytes_min = filesystem_free(d) / 4 * 5;
+    cr_assert_eq(depot_commit(d, mixed.records, 5), STO_REFUSED);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(mixed.records[i].outcome, TG_OUTCOME_REFUSED, "%d", i);
+    cr_assert_eq(mixed.records[4].outcome, TG_OUTCOME_DURABLE, "that the sale has begun");
+    cr_assert_eq(sto_commit_stats(d->env)->sequence, 11);
+    mixed_free(&mixed);
+    sound(d);
+    depot_free(d);
+}
+
+/* Commits orders of one unit until a batch of `size` is refused. */
+static void orders_until_full(struct depot *d, uint32_t size)
+{
+    struct tg_record records[64];
+    do {
+        for (uint32_t i = 0; i < size; i++)
+            records[i] = depot_order(d, 1, d->requests, 1);
+    } while (depot_commit(d, records, size) == STO_DURABLE);
+}
+
+/* Durable orders as the start of their next changes; with `paid` each has two events by then. */
+static void durable_changes(struct depot *d, bool paid, uint32_t count, struct tg_change **changes)
+{
+    struct tg_record *records = calloc(count, sizeof(*records));
+    for (uint32_t i = 0; i < count; i++) {
+        changes[i] = depot_change(d, 1, d->requests, 1);
+        if (paid)
+            depot_change_pay(changes[i]);
+        records[i] = depot_change_record(changes[i]);
+    }
+    depot_commit_all(d, records, count);
+    for (uint32_t i = 0; i < count; i++)
+        depot_change_again(changes[i]);
+    free(records);
+}
+
+/* A full map: acks are taken for ever, changes for a while, and what is acked makes room again. */
+Test(commit, a_full_map_leaves_room_for_those_who_make_room)
+{
+    enum {
+        UNPAID = 1000,
+        PAID = 4000,
+        ACKS = 300
+    };
+    struct depot *d = depot_of_both(4 * DEPOT_MIB);
+    struct tg_change *changes[UNPAID + PAID];
+    struct tg_group erp = {.name_bytes = 3, .name = "erp", .created_at_ms = 1};
+    uint32_t taken = 0;
+    durable_changes(d, false, UNPAID, changes);
+    durable_changes(d, true, PAID, changes + UNPAID);
+    orders_until_full(d, 64);
+    orders_until_full(d, 1);
+    /* Orders are refused beside changes that are taken, until their room is used up as well. */
+    for (;; taken++) {
+        cr_assert_lt(taken, UNPAID, "changes are never refused");
+        depot_change_pay(changes[taken]);
+        struct tg_record records[2] = {depot_change_record(changes[taken]),
+                                       depot_order(d, 1, taken, 1)};
+        cr_assert_eq(depot_commit(d, records, 2), STO_REFUSED);
+        cr_assert_eq(records[1].outcome, TG_OUTCOME_REFUSED);
+        if (records[0].outcome != TG_OUTCOME_DURABLE)
+            break;
+    }
+    cr_assert_gt(taken, 50);
+    for (uint32_t i = 1; i <= ACKS; i++) {
+        erp.offset = i;
+        struct tg_record records[2] = {depot_order(d, 1, i, 1), group_record(&erp, false)};
+        cr_assert_eq(depot_commit(d, records, 2), STO_REFUSED);
+        cr_assert_eq(records[0].outcome, TG_OUTCOME_REFUSED);
+        cr_assert_eq(records[1].outcome, TG_OUTCOME_DURABLE, "ack %u", i);
+    }
+    /* All is acked: orders that are refused meanwhile drop what is old, and then fit. */
+    sto_retention_set(d->env, &(struct sto_retention){.sequence_max = UINT64_MAX,
+                                                      .before_ms = INT64_MAX,
+                                                      .bytes_max = UINT64_MAX});
+    struct tg_record order = depot_order(d, 1, 1, 1);
+    uint32_t refused = 0;
+    while (depot_commit(d, &order, 1) != STO_DURABLE)
+        cr_assert_lt(refused++, PAID, "%s", d->fault.text);
+    cr_assert_gt(refused, 0);
+    sound(d);
+    for (uint32_t i = 0; i < UNPAID + PAID; i++)
+        free(changes[i]);
     depot_free(d);
 }

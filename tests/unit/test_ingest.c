@@ -204,6 +204,68 @@ Test(ingest, refused_by_the_storage_leaves_nothing)
     world_free(&world);
 }
 
+/* --- one order, two shards --- */
+
+/* What another shard does while this one, with an order that it has looked up and not found, is not
+ * given the processor: it takes the same order for an item of its own and forgets it again. */
+struct sleeper {
+    struct eng_loader loader; /* the ledger's */
+    struct ledger *ledger;
+    struct eng_item *item;
+    const struct tg_order *order;
+    bool has_slept;
+};
+
+static void take_and_forget(const struct sleeper *sleeper)
+{
+    struct ledger *ledger = sleeper->ledger;
+    struct eng_shard *other = &ledger->engine.shards[1];
+    struct eng_decision decision;
+    uint64_t known;
+    cr_assert_eq(ledger_ingest(ledger, sleeper->item, sleeper->order, NULL, &decision, &known),
+                 ENG_RECORDED);
+    ledger_commit(ledger, 1, true);
+    ledger_settle(ledger, 1);
+    int64_t forgotten_ms = ledger->now_ms + ledger->engine.config.request_ttl_ms + 1;
+    cr_assert_eq(eng_shard_sweep(other, forgotten_ms), 1);
+}
+
+static enum eng_load load_and_sleep(void *context, const uint8_t request_id[TG_REQUEST_ID_BYTES],
+                                    uint64_t *order_id)
+{
+    struct sleeper *sleeper = context;
+    enum eng_load load = sleeper->loader.ingested(sleeper->loader.context, request_id, order_id);
+    if (!sleeper->has_slept) {
+        sleeper->has_slept = true;
+        take_and_forget(sleeper);
+    }
+    return load;
+}
+
+/* The second of them ended the process: it is the writer's to assert that ids are new. */
+Test(ingest, forgotten_by_another_shard_between_look_up_and_bind_is_known)
+{
+    struct ledger *ledger = ledger_create(2);
+    struct eng_item *items = ledger_add(ledger, ledger_sale(1, 2));
+    struct tg_order order = order_of(one);
+    struct eng_shard *shard = &ledger->engine.shards[0];
+    struct eng_unit unit = {.journal = &ledger->journals[0]};
+    struct sleeper sleeper = {
+        .loader = shard->loader, .ledger = ledger, .item = &items[1], .order = &order};
+    struct eng_decision decision;
+    uint64_t known;
+    shard->loader = (struct eng_loader){.context = &sleeper, .ingested = load_and_sleep};
+    cr_assert_eq(eng_ingest(shard, &items[0], &order, ledger->now_ms, NULL, ledger->now_ms, &unit,
+                            &decision, &known),
+                 ENG_FINAL);
+    cr_assert(sleeper.has_slept);
+    cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);
+    cr_assert_eq(ledger->order_count, 1);
+    cr_assert_eq(eng_item_stock(&items[0]).available_units, 10);
+    cr_assert_eq(shard->requests.count, 0);
+    ledger_destroy(ledger);
+}
+
 /* Stored by one build and looked up by the next. */
 Test(ingest, ids_are_the_same_in_every_build_and_differ_by_channel)
 {

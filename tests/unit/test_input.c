@@ -25,6 +25,7 @@ struct seen {
     int error_code;        /* of net_conn_fail, or NEVER */
     uint32_t finish_after; /* the handler finishes the connection at this frame, 0: never */
     bool yields;           /* the handler yields after every frame, as net_conn_yield does it */
+    uint32_t puts_back;    /* frames that it does not take, as net_conn_put_back does it */
 };
 
 struct world {
@@ -52,6 +53,11 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
     struct seen *seen = &world->seen;
     cr_assert_eq(conn->state, NET_CONN_OPEN, "no frame after the end");
     cr_assert_lt(seen->count, FRAMES_MAX);
+    if (seen->puts_back > 0) {
+        seen->puts_back--;
+        conn->put_back = conn->paused = true;
+        return;
+    }
     seen->sizes[seen->count] = (uint32_t)body.size;
     world->bodies[seen->count] = body;
     conn->paused = conn->paused || seen->yields;
@@ -78,6 +84,7 @@ static struct world *world_make(uint32_t held_bytes_max)
     world->loop.handler = (struct net_handler){
         .context = world, .on_frame = on_frame, .on_frames_end = on_frames_end};
     world->loop.now_ns = 1000;
+    world->loop.turn_end = FRAMES_MAX; /* of whatever turn */
     world->conn.state = NET_CONN_OPEN;
     world->seen.error_code = NEVER;
     return world;
@@ -142,6 +149,7 @@ static void feed(struct world *world, const struct stream *stream,
             piece = stream->size - at;
         uint8_t *copy = malloc(piece);
         memcpy(copy, stream->bytes + at, piece);
+        world->loop.turn++;
         net_input_take(&world->loop, &world->conn, copy, piece);
         free(copy);
         at += piece;
@@ -370,6 +378,7 @@ Test(input, connections_share_the_cap_and_give_back_what_they_took)
     conns[3].state = NET_CONN_OPEN;
     net_input_take(&world->loop, &conns[3], stream.bytes, 50000);
     cr_assert_eq(conns[3].state, NET_CONN_OPEN, "there is room again");
+    world->loop.turn++;
     for (int i = 1; i < 4; i++) {
         net_input_take(&world->loop, &conns[i], stream.bytes + 50000, stream.size - 50000);
         net_input_free(&world->loop, &conns[i]);
@@ -449,6 +458,8 @@ Test(input, a_connection_that_is_over_again_keeps_the_rest)
 /* As the loop does it when the connection's turn comes. */
 static void resume(struct world *world)
 {
+    world->conn.ready = false;
+    world->loop.ready = (struct net_conn_queue){0};
     world->conn.paused = false;
     net_input_resume(&world->loop, &world->conn);
     cr_assert_eq(world->seen.read, world->seen.count, "every group of frames has its end");
@@ -502,5 +513,186 @@ Test(input, what_a_paused_connection_holds_has_a_cap)
     cr_assert_eq(world->seen.error_code, NEVER);
     net_input_take(&world->loop, &world->conn, bytes, 1);
     cr_assert_eq(world->seen.error_code, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED);
+    world_free(world);
+}
+
+/* --- fairness --- */
+
+enum {
+    PIECE_BYTES = 8192, /* of the pieces below: a frame each */
+    PIECES_OF_A_SHARE = NET_SHARE_BYTES / PIECE_BYTES,
+};
+
+static struct stream one_frame(uint32_t whole_bytes)
+{
+    struct tg_rng rng;
+    tg_rng_init(&rng, SEED);
+    struct stream stream = stream_make(whole_bytes + TG_FRAME_PREFIX_BYTES_MAX);
+    add_frame(&stream, whole_bytes - 2, 1, TAG_PLACE_ORDER, &rng);
+    cr_assert_eq(stream.size, whole_bytes);
+    return stream;
+}
+
+Test(input, a_connection_that_had_its_share_of_a_turn_waits_for_the_next)
+{
+    struct world *world = world_make(1 << 20);
+    struct net_conn other = {.state = NET_CONN_OPEN};
+    struct stream piece = one_frame(PIECE_BYTES);
+    world->loop.turn = 1;
+    for (uint32_t i = 0; i < PIECES_OF_A_SHARE; i++)
+        net_input_take(&world->loop, &world->conn, piece.bytes, piece.size);
+    cr_assert_eq(world->seen.count, PIECES_OF_A_SHARE);
+    cr_assert_not(world->conn.paused);
+    net_input_take(&world->loop, &world->conn, piece.bytes, piece.size);
+    cr_assert_eq(world->seen.count, PIECES_OF_A_SHARE, "no more in this turn");
+    cr_assert(world->conn.paused);
+    cr_assert_eq(world->loop.ready.first, &world->conn, "it waits for its turn");
+    net_input_take(&world->loop, &other, piece.bytes, piece.size);
+    cr_assert_eq(world->seen.count, PIECES_OF_A_SHARE + 1, "others have theirs");
+    world->loop.turn = 2;
+    resume(world);
+    cr_assert_eq(world->seen.count, PIECES_OF_A_SHARE + 2);
+    cr_assert_not(world->conn.paused);
+    net_input_take(&world->loop, &world->conn, piece.bytes, piece.size);
+    cr_assert_eq(world->seen.count, PIECES_OF_A_SHARE + 3);
+    free(piece.bytes);
+    world_free(world);
+}
+
+Test(input, what_is_held_is_handed_on_a_share_at_a_time)
+{
+    struct world *world = world_make(4u << 20);
+    struct stream piece = one_frame(PIECE_BYTES);
+    const uint32_t pieces = 3 * PIECES_OF_A_SHARE - 1;
+    world->conn.paused = true;
+    for (uint32_t i = 0; i < pieces; i++)
+        net_input_take(&world->loop, &world->conn, piece.bytes, piece.size);
+    cr_assert_eq(world->seen.count, 0);
+    for (uint32_t share = 1; share <= 2; share++) {
+        resume(world);
+        cr_assert_eq(world->seen.count, share * PIECES_OF_A_SHARE);
+        cr_assert(world->conn.paused && world->loop.ready.first == &world->conn);
+    }
+    resume(world);
+    cr_assert_eq(world->seen.count, pieces);
+    cr_assert_not(world->conn.paused);
+    free(piece.bytes);
+    world_free(world);
+}
+
+Test(input, a_frame_that_is_put_back_comes_again_and_what_follows_waits_for_it)
+{
+    static const uint8_t frames[] = {1, 'a', 2, 'b', 'c', 1, 'd'};
+    for (size_t cut = 1; cut <= sizeof(frames); cut++) {
+        struct world *world = world_make(1 << 20);
+        world->seen.puts_back = 2;
+        net_input_take(&world->loop, &world->conn, frames, cut);
+        if (cut < sizeof(frames))
+            net_input_take(&world->loop, &world->conn, frames + cut, sizeof(frames) - cut);
+        cr_assert_eq(world->seen.count, 0, "cut at %zu", cut);
+        cr_assert_eq(world->loop.stats.frames, 0, "nothing has been handled");
+        cr_assert_eq(world->conn.held_bytes, sizeof(frames));
+        resume(world);
+        cr_assert_eq(world->seen.count, 0, "it was put back twice");
+        resume(world);
+        cr_assert_eq(world->seen.count, 3, "cut at %zu", cut);
+        cr_assert_eq(world->seen.sizes[1], 2);
+        world_free(world);
+    }
+}
+
+/* --- who has taken the memory --- */
+
+Test(input, an_order_in_two_pieces_is_held_however_little_memory_is_left)
+{
+    struct world *world = world_make(8u << 20);
+    struct stream order = one_frame(130);
+    struct stream large = one_frame(10000);
+    world->loop.held_bytes = world->loop.options.held_bytes_max;
+    for (size_t cut = 1; cut < order.size; cut++) {
+        net_input_take(&world->loop, &world->conn, order.bytes, cut);
+        net_input_take(&world->loop, &world->conn, order.bytes + cut, order.size - cut);
+    }
+    cr_assert_eq(world->seen.count, order.size - 1);
+    cr_assert_eq(world->seen.error_code, NEVER);
+    net_input_take(&world->loop, &world->conn, large.bytes, large.size - 1);
+    cr_assert_eq(world->seen.error_code, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED);
+    world->loop.held_bytes -= world->loop.options.held_bytes_max;
+    free(order.bytes);
+    free(large.bytes);
+    world_free(world);
+}
+
+Test(input, the_largest_frames_leave_memory_to_the_others)
+{
+    enum {
+        CONNS = 16
+    };
+    struct world *world = world_make(8u << 20);
+    static struct net_conn conns[CONNS + 1];
+    struct tg_rng rng;
+    tg_rng_init(&rng, SEED);
+    struct stream large = stream_make(2u << 20);
+    struct stream usual = one_frame(16000);
+    add_frame(&large, TG_FRAME_BATCH_BYTES_MAX, 1, TAG_PLACE_ORDERS, &rng);
+    uint32_t held = 0;
+    for (int i = 0; i < CONNS; i++) {
+        conns[i].state = NET_CONN_OPEN;
+        world->seen.error_code = NEVER;
+        net_input_take(&world->loop, &conns[i], large.bytes, 100000);
+        held += conns[i].state == NET_CONN_OPEN;
+    }
+    cr_assert_eq(held, 5, "of six MiB in eight, each takes one and its prefix");
+    conns[CONNS].state = NET_CONN_OPEN;
+    world->seen.error_code = NEVER;
+    net_input_take(&world->loop, &conns[CONNS], usual.bytes, usual.size - 1);
+    cr_assert_eq(world->seen.error_code, NEVER, "there is room for the usual ones");
+    for (int i = 0; i <= CONNS; i++)
+        net_input_free(&world->loop, &conns[i]);
+    free(large.bytes);
+    free(usual.bytes);
+    world_free(world);
+}
+
+Test(input, a_turn_that_has_done_its_work_still_has_a_little_of_everybody)
+{
+    struct world *world = world_make(1 << 20);
+    struct net_conn other = {.state = NET_CONN_OPEN};
+    struct stream frames = stream_make(9 * 512);
+    struct tg_rng rng;
+    tg_rng_init(&rng, SEED);
+    for (int i = 0; i < 8; i++)
+        add_frame(&frames, 510, 1, TAG_PLACE_ORDER, &rng);
+    world->loop.turn_end = world->loop.stats.frames;
+    world->loop.turn = 1;
+    net_input_take(&world->loop, &world->conn, frames.bytes, frames.size);
+    cr_assert_eq(world->seen.count, NET_SHARE_BYTES_SMALL / 512);
+    cr_assert(world->conn.paused && world->loop.ready.first == &world->conn);
+    net_input_take(&world->loop, &other, frames.bytes, 512);
+    cr_assert_eq(world->seen.count, NET_SHARE_BYTES_SMALL / 512 + 1, "nobody waits for nothing");
+    world->loop.turn_end = FRAMES_MAX;
+    world->loop.turn = 2;
+    resume(world);
+    cr_assert_eq(world->seen.count, 8 + 1);
+    free(frames.bytes);
+    world_free(world);
+}
+
+Test(input, a_large_frame_that_becomes_whole_waits_for_a_turn_that_has_work_left)
+{
+    struct world *world = world_make(8u << 20);
+    struct stream large = one_frame(16000);
+    world->loop.turn = 1;
+    net_input_take(&world->loop, &world->conn, large.bytes, 8192);
+    world->loop.turn = 2;
+    world->loop.turn_end = world->loop.stats.frames;
+    net_input_take(&world->loop, &world->conn, large.bytes + 8192, large.size - 8192);
+    cr_assert_eq(world->seen.count, 0);
+    cr_assert_eq(world->loop.ready.first, &world->conn);
+    world->loop.turn_end = FRAMES_MAX;
+    resume(world);
+    cr_assert_eq(world->seen.count, 1);
+    cr_assert_not(world->conn.paused);
+    free(large.bytes);
     world_free(world);
 }

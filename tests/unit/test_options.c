@@ -8,7 +8,7 @@ static struct tg_fault fault;
 
 static enum lg_parsed parse(int argc, const char *const *argv)
 {
-    char *copy[24] = {0};
+    char *copy[32] = {0};
     for (int i = 0; i < argc; i++)
         copy[i] = (char *)(uintptr_t)argv[i];
     return lg_options_parse(&options, argc, copy, &fault);
@@ -112,19 +112,140 @@ Test(options, what_makes_no_sense_is_refused_and_named)
 Test(options, tales_refuse_what_they_do_not_know)
 {
     static const char *const bad[][2] = {
-        {"--sale", "5"},         {"--batch", "2"},       {"--warmup", "1s"},
+        {"--sale", "5"},         {"--batch", "2"},       {"--opens", "1s"},
         {"--audit-log", "a"},    {"--threads", "2"},     {"--sku-dist", "zipf"},
         {"--quantity", "2"},     {"--retry-share", "1"}, {"--greedy-share", "0.5"},
-        {"--pipeline", "32769"}, {"--pipeline", "5000"},
+        {"--pipeline", "32769"}, {"--pipeline", "5000"}, {"--saturate", "p99<=1ms"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         cr_assert_eq(PARSE("--scenario", "cart", bad[i][0], bad[i][1]), LG_PARSED_USAGE, "%s %s",
                      bad[i][0], bad[i][1]);
-        cr_assert_not_null(strstr(fault.text, bad[i][0]), "%s", fault.text);
+        cr_assert_not_null(strstr(fault.text, bad[i][0] + 2), "%s", fault.text);
     }
     cr_assert_eq(PARSE("--scenario", "cart", "--rate", "50", "--stock", "7", "--limit", "3",
                        "--pipeline", "4096", "--progress"),
                  LG_PARSED_RUN);
     cr_assert_eq(options.skus, 50);
     cr_assert_eq(PARSE("--pipeline", "5000"), LG_PARSED_RUN, "the others have no such bound");
+}
+
+/* --- stages --- */
+
+static const struct lg_stage *stage(uint32_t i)
+{
+    return &options.profile.stages[i];
+}
+
+Test(options, stages_make_the_profile)
+{
+    cr_assert_eq(PARSE("--stage", "warm-up 2s 0..1k", "--stage", " hold  1.5s\t1k ", "--stage",
+                       "drain 500ms 1k..0"),
+                 LG_PARSED_RUN, "%s", fault.text);
+    cr_assert(options.profile.stage_count == 3 && !options.profile.closed);
+    cr_assert_str_eq(stage(1)->name, "hold");
+    cr_assert_eq(stage(1)->begin_ns, 2000000000);
+    cr_assert_eq(stage(1)->duration_ns, 1500000000);
+    cr_assert(!stage(0)->measured && stage(1)->measured && !stage(2)->measured);
+    cr_assert_float_eq(stage(0)->rate_to, 1000, 1e-9);
+    cr_assert_float_eq(stage(2)->rate_to, 0, 1e-9);
+    cr_assert_eq(PARSE("--stage", "a 1s max", "--stage", "b 1s max"), LG_PARSED_RUN);
+    cr_assert(options.profile.closed);
+}
+
+Test(options, stages_that_make_no_sense_are_refused)
+{
+    static const char *const bad[] = {"",
+                                      "hold",
+                                      "hold 1s",
+                                      "hold 1s 5 6",
+                                      "hold 0 5",
+                                      "Hold 1s 5",
+                                      "hold 1 5",
+                                      "hold 1s 5..",
+                                      "hold 1s ..5",
+                                      "hold 1s -5",
+                                      "hold 1s 2G",
+                                      "hold 1s 5..max",
+                                      "a-name-of-sixteen 1s 5"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert_eq(PARSE("--stage", bad[i]), LG_PARSED_USAGE, "%s", bad[i]);
+        cr_assert_not_null(strstr(fault.text, "--stage"), "%s", fault.text);
+    }
+    cr_assert_eq(PARSE("--stage", "a 1s 5", "--stage", "warm-up 1s 5"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "drain 1s 5", "--stage", "a 1s 5"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "warm-up 1s 5", "--stage", "drain 1s 5"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "a 1s 5", "--stage", "b 1s max"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "a 1s 0"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "a 1s 5", "--rate", "5"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "a 1s 5", "--duration", "5s"), LG_PARSED_USAGE);
+    cr_assert_eq(PARSE("--stage", "a 700h 5", "--stage", "b 100h 5"), LG_PARSED_USAGE);
+}
+
+/* --- thresholds, searches, names --- */
+
+Test(options, thresholds_of_nothing_differ_from_none)
+{
+    cr_assert_eq(PARSE("--quiet"), LG_PARSED_RUN);
+    cr_assert_eq(options.thresholds.max_errors, LG_NO_LIMIT);
+    cr_assert_eq(options.thresholds.max_backlog, LG_NO_LIMIT);
+    cr_assert_eq(PARSE("--max-errors", "0", "--max-backlog", "2k", "--max-p9999", "1s",
+                       "--max-slip-p99", "5ms", "--min-accepted-per-s", "7"),
+                 LG_PARSED_RUN);
+    cr_assert_eq(options.thresholds.max_errors, 0);
+    cr_assert_eq(options.thresholds.max_backlog, 2000);
+    cr_assert_eq(options.thresholds.max_p9999_ns, 1000000000);
+    cr_assert_eq(options.thresholds.max_slip_p99_ns, 5000000);
+    cr_assert_float_eq(options.thresholds.min_accepted_per_s, 7, 1e-9);
+}
+
+Test(options, objectives_are_a_percentile_and_its_limit)
+{
+    static const struct {
+        const char *text, *name;
+        double fraction;
+        int64_t ns;
+    } good[] = {{"p99<=4ms", "p99", 0.99, 4000000},
+                {"p99.9 <= 15ms", "p999", 0.999, 15000000},
+                {"p50<= 250us", "p50", 0.5, 250000},
+                {"p9999<=1s", "p9999", 0.9999, 1000000000}};
+    static const char *const bad[] = {"",           "p99", "p99<4ms", "p98<=4ms",     "p99<=0",
+                                      "p99<=4",     "4ms", "<=4ms",   "p99 x <= 4ms", "p99<=4ms x",
+                                      "p99 = > 4ms"};
+    struct lg_objective o;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        cr_assert(lg_parse_objective(good[i].text, &o), "%s", good[i].text);
+        cr_assert_str_eq(o.name, good[i].name);
+        cr_assert_float_eq(o.fraction, good[i].fraction, 1e-12);
+        cr_assert_eq(o.at_most_ns, good[i].ns);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_not(lg_parse_objective(bad[i], &o), "%s", bad[i]);
+    cr_assert_eq(PARSE("--saturate", "p99<=4ms"), LG_PARSED_RUN);
+    cr_assert(!options.profile.closed, "an open loop, though no rate was given");
+    cr_assert_eq(PARSE("--saturate", "p99<=4ms", "--attempts", "5"), LG_PARSED_USAGE);
+}
+
+Test(options, a_name_that_was_nearly_right_is_told)
+{
+    cr_assert_eq(PARSE("--conections", "4"), LG_PARSED_USAGE);
+    cr_assert_not_null(strstr(fault.text, "\"connections\""), "%s", fault.text);
+    cr_assert_eq(PARSE("--scenario", "durabel"), LG_PARSED_USAGE);
+    cr_assert_not_null(strstr(fault.text, "\"durable\""), "%s", fault.text);
+}
+
+Test(options, beside_a_file_stands_only_what_is_of_all_parts)
+{
+    static const char *const bad[][2] = {{"--rate", "5"},       {"--connections", "5"},
+                                         {"--stage", "a 1s 5"}, {"--audit-log", "a"},
+                                         {"--prefill", "5"},    {"--saturate", "p99<=1ms"}};
+    cr_assert_eq(PARSE("--scenario", "a/b", "--server", "h:1", "--seed", "7", "--json", "-",
+                       "--progress", "--quiet", "--max-p99", "1s", "--probe", "."),
+                 LG_PARSED_RUN, "%s", fault.text);
+    cr_assert_str_eq(options.file, "a/b");
+    cr_assert(options.seed_given);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert_eq(PARSE("--scenario", "peak.ini", bad[i][0], bad[i][1]), LG_PARSED_USAGE, "%s",
+                     bad[i][0]);
+        cr_assert_not_null(strstr(fault.text, bad[i][0]), "%s", fault.text);
+    }
 }

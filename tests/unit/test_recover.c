@@ -307,6 +307,27 @@ Test(recover, an_id_with_the_partition_of_another_item_stops_it)
     must_refuse(book, TG_ERR_BROKEN, "names partition 6", "item 1030 belongs to 5");
 }
 
+/* The engine numbers the items of a sale by their place in it. */
+Test(recover, a_gap_between_the_items_of_the_last_sale_stops_it)
+{
+    struct book *book = book_make();
+    struct tg_item_def item = {.item = 1030,
+                               .list_price_minor = BOOK_PRICE,
+                               .sale_price_minor = BOOK_PRICE,
+                               .stock_policy = TG_POLICY_RESERVE,
+                               .sku_bytes = 3,
+                               .sku = "A01"};
+    uint32_t old = 1029, number = 1028;
+    uint8_t row[256];
+    item.item = number;
+    sto_row_item_encode(row, 2, &item);
+    book_delete(book, book->tables.items, &old, 4);
+    book_delete(book, book->tables.stock, &old, 4);
+    book_put(book, book->tables.items, &number, 4, row, sto_row_item_bytes(&item));
+    book_stock(book, number, book_taken(0, 0));
+    must_refuse(book, TG_ERR_BROKEN, "table sales, row 2:", "the numbers 1028 to 1030, with gaps");
+}
+
 /* --- teams --- */
 
 Test(recover, a_team_that_is_overfull_stops_it)
@@ -369,6 +390,14 @@ Test(recover, what_is_beyond_the_newest_sequence_stops_it)
     book = book_make();
     book_event_first_put(book, book->sequence + 2);
     must_refuse(book, TG_ERR_BROKEN, "table meta", "the outbox begins at");
+}
+
+Test(recover, an_event_that_is_missing_stops_it)
+{
+    struct book *book = book_make();
+    uint64_t sequence = book->lives[BOOK_MONEY].last_event;
+    book_delete(book, book->tables.events, &sequence, sizeof(sequence));
+    must_refuse(book, TG_ERR_BROKEN, "tables orders and events", "have the sequences 1 to");
 }
 
 Test(recover, an_outbox_that_was_read_and_dropped_is_sound)

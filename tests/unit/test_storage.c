@@ -358,6 +358,29 @@ Test(storage, a_damaged_format_record_is_refused)
     tamper(f, META, key, sizeof(key) - 1, NULL, 0, 4);
     cr_assert_eq(sto_env_open(&f->options, &f->env, &f->fault), TG_ERR_CORRUPT);
     f->env = NULL;
+    struct sto_verify_report report;
+    struct found found;
+    cr_assert_eq(verify(f, &report, &found), TG_ERR_BROKEN);
+    cr_assert_eq(report.crc_errors, 1);
+    cr_assert_not_null(strstr(found.lines, "table meta, row format"), "%s", found.lines);
+    depot_free(f);
+}
+
+/* As a turned bit in the record's key leaves it. */
+Test(storage, verify_tells_of_a_database_without_its_format_record)
+{
+    struct depot *f = depot_make(16 * DEPOT_MIB);
+    char key[] = "normat";
+    uint8_t row[STO_FORMAT_ROW_BYTES];
+    sto_row_format_encode(row, STO_FORMAT_VERSION);
+    tamper(f, META, key, sizeof(key) - 1, row, sizeof(row), -1);
+    cr_assert_eq(sto_env_open(&f->options, &f->env, &f->fault), TG_ERR_CORRUPT);
+    cr_assert_not_null(strstr(f->fault.text, "table meta, row normat"), "%s", f->fault.text);
+    f->env = NULL;
+    struct sto_verify_report report;
+    struct found found;
+    cr_assert_eq(verify(f, &report, &found), TG_ERR_BROKEN);
+    cr_assert_not_null(strstr(found.lines, "table meta, row normat"), "%s", found.lines);
     depot_free(f);
 }
 
@@ -375,7 +398,9 @@ Test(storage, a_file_that_was_cut_off_is_refused)
     f->env = NULL;
     struct sto_verify_report report;
     struct found found;
-    cr_assert_eq(verify(f, &report, &found), TG_ERR_CORRUPT);
+    cr_assert_eq(verify(f, &report, &found), TG_ERR_BROKEN);
+    cr_assert_gt(report.page_errors, 0);
+    cr_assert_not_null(strstr(found.lines, "cut off"), "%s", found.lines);
     depot_free(f);
 }
 
@@ -402,7 +427,7 @@ static void format_is(const struct depot *f, uint32_t wanted)
     MDB_env *lmdb;
     MDB_txn *txn;
     MDB_dbi meta;
-    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, STO_FORMAT_KEY}, value;
+    MDB_val key = {sizeof(STO_FORMAT_KEY) - 1, (void *)(uintptr_t)STO_FORMAT_KEY}, value;
     uint32_t version;
     cr_assert_eq(mdb_env_create(&lmdb), 0);
     cr_assert_eq(mdb_env_set_maxdbs(lmdb, 1), 0);

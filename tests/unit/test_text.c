@@ -60,3 +60,14 @@ Test(text, empty_and_too_long_are_not)
     cr_assert(tg_text_is_valid("abcd", 4, 4));
     cr_assert_not(tg_text_is_valid("abcde", 5, 4));
 }
+
+Test(text, a_word_that_was_nearly_right_is_found)
+{
+    static const char *const words[] = {"connections", NULL, "rate", "stage", "stock"};
+    cr_assert_str_eq(tg_text_nearest("conections", words, 5), "connections");
+    cr_assert_str_eq(tg_text_nearest("stok", words, 5), "stock");
+    cr_assert_str_eq(tg_text_nearest("stages", words, 5), "stage");
+    cr_assert_null(tg_text_nearest("zzz", words, 5), "as many slips as letters is another word");
+    cr_assert_null(tg_text_nearest("interest", words, 5));
+    cr_assert_null(tg_text_nearest("a-word-that-is-longer-than-any-of-them", words, 5));
+}

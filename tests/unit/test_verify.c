@@ -25,9 +25,10 @@ static void finding_note(void *context, const char *line)
 
 static uint64_t findings_of(const struct sto_verify_report *report)
 {
-    return report->crc_errors + report->oversold_items + report->mismatched_items +
-           report->duplicate_requests + report->limit_breaches + report->orphan_orders +
-           report->broken_money + report->broken_teams + report->broken_events;
+    return report->page_errors + report->crc_errors + report->oversold_items +
+           report->mismatched_items + report->duplicate_requests + report->limit_breaches +
+           report->orphan_orders + report->broken_money + report->broken_teams +
+           report->broken_events;
 }
 
 static struct found look(struct book *book)
@@ -96,6 +97,10 @@ Test(verify, is_content_with_a_database_that_has_no_lives)
         book_delete(book, book->tables.stock, &items[i], 4);
     }
     book_delete(book, book->tables.sales, &sale, 4);
+    uint8_t format[STO_FORMAT_ROW_BYTES];
+    sto_row_format_encode(format, 1);
+    book_put(book, book->tables.meta, STO_FORMAT_KEY, sizeof(STO_FORMAT_KEY) - 1, format,
+             sizeof(format));
     book_stock(book, 1, book_taken(2, 0));
     book_stock(book, 4, book_taken(0, 0));
     must_be_content(book);
@@ -454,6 +459,53 @@ Test(verify, finds_the_line_of_a_cart_without_an_item)
     must_find(book, COUNTER(orphan_orders), "its item 77 does not exist");
 }
 
+/* --- numbers --- */
+
+/* Sound checksums; but what is sized by such numbers would be as large as memory. */
+Test(verify, finds_numbers_that_no_configuration_allows)
+{
+    struct tg_item_def item = {.item = 4000000000u,
+                               .list_price_minor = BOOK_PRICE,
+                               .sale_price_minor = BOOK_PRICE,
+                               .stock_policy = TG_POLICY_RESERVE,
+                               .sku_bytes = 3,
+                               .sku = "A01"};
+    for (int of_sale = 0; of_sale < 2; of_sale++) {
+        struct book *book = book_make();
+        uint8_t row[256];
+        item.item = of_sale ? 5 : 4000000000u;
+        sto_row_item_encode(row, of_sale ? 4000000000u : 1, &item);
+        book_put(book, book->tables.items, &item.item, 4, row, sto_row_item_bytes(&item));
+        must_find(book, COUNTER(crc_errors), "number is above any that can be configured");
+    }
+}
+
+Test(verify, finds_a_gap_between_the_items_of_a_sale)
+{
+    struct book *book = book_make();
+    struct tg_item_def item = {.item = 1031,
+                               .list_price_minor = BOOK_PRICE,
+                               .sale_price_minor = BOOK_PRICE,
+                               .stock_policy = TG_POLICY_RESERVE,
+                               .sku_bytes = 3,
+                               .sku = "A01"};
+    uint32_t old = 2, number = 6;
+    uint8_t row[256];
+    item.item = number;
+    sto_row_item_encode(row, 1, &item);
+    /* Item 2 with its order and its stock becomes item 6. */
+    struct tg_order_row order = book->orders[BOOK_ON_PLACE];
+    book_delete(book, book->tables.orders, &order.order_id, 8);
+    order.order_id = order.order_id - old + number;
+    order.item = number;
+    book_order_put(book, &order);
+    book_delete(book, book->tables.items, &old, 4);
+    book_delete(book, book->tables.stock, &old, 4);
+    book_put(book, book->tables.items, &number, 4, row, sto_row_item_bytes(&item));
+    book_stock(book, number, book_taken(1, 0));
+    must_find(book, COUNTER(mismatched_items), "have the numbers 1 to 6, with gaps");
+}
+
 /* --- request ids and limits --- */
 
 Test(verify, finds_an_ingested_order_twice_however_late)
@@ -584,6 +636,15 @@ Test(verify, finds_a_team_that_is_overfull)
     team.seats[team.seat_count++] = (struct tg_seat){row.order_id, 60, BOOK_AT_MS, BOOK_AT_MS};
     book_team_put(book, &team);
     must_find(book, COUNTER(broken_teams), "3 seats are taken, and it has 2");
+}
+
+Test(verify, finds_a_team_of_another_item_than_its_opener)
+{
+    struct book *book = book_make();
+    struct tg_team team = book->teams[BOOK_TEAM_DISSOLVED];
+    team.item = team.item == 1029 ? 1030 : 1029;
+    book_team_put(book, &team);
+    must_find(book, COUNTER(broken_teams), "the order that opened it of");
 }
 
 Test(verify, finds_a_captain_without_a_seat)
