@@ -69,12 +69,12 @@ static uint32_t linear_ticks(double max, double step, double ticks[TICKS_MAX])
     return count;
 }
 
-/* Each decade; 2 and 5 of each too when there are few, and all between when there is but one. */
+/* Each decade; 2 and 5 of each too when there are few, and 3, 4 and 7 when there is but one. */
 static uint32_t log_ticks(double min, double max, double ticks[TICKS_MAX])
 {
-    static const double between[] = {1, 2, 5, 3, 4, 6, 7, 8, 9};
+    static const double between[] = {1, 2, 5, 3, 4, 7};
     double decades = log10(max / min);
-    size_t each = decades < 0.8 ? 9 : decades < 2.5 ? 3 : 1;
+    size_t each = decades < 0.8 ? 6 : decades < 2.5 ? 3 : 1;
     int skip = (int)ceil(decades / (TICKS_MAX - 2));
     int first = (int)floor(log10(min)), last = (int)ceil(log10(max));
     uint32_t count = 0;

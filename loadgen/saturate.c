@@ -117,6 +117,7 @@ static void conclude(const struct lg_options *options, const struct lg_search *s
                      struct lg_result *result)
 {
     result->search = *search;
+    result->interrupted = result->interrupted || lg_interrupted();
     if (result->status != LG_PASSED)
         return;
     if (search->passed_per_s <= 0)
@@ -150,7 +151,9 @@ struct lg_result *lg_saturate_run(const struct lg_options *options)
         lg_result_free(best);
         best = last;
     }
-    struct lg_result *result = best && (!last || last->status == LG_PASSED) ? best : last;
+    /* A step that failed is what there is to tell, unless it was interrupted. */
+    bool fine = !last || last->status == LG_PASSED || lg_interrupted();
+    struct lg_result *result = best && fine ? best : last;
     lg_result_free(result == best && last != best ? last : NULL);
     lg_result_free(result != best ? best : NULL);
     if (result)

@@ -364,7 +364,7 @@ static void sale_add(struct world *world, uint32_t number)
 {
     struct model_sale *sale = &world->model->sales[number];
     sale->state = TG_SALE_ACTIVE;
-    sale->starts_at_ms = (int64_t)(number * 1000);
+    sale->starts_at_ms = (int64_t)number * 1000;
     /* Sales 0 and 1 go on for ever; the others end on the way. */
     sale->ends_at_ms = number < 2 ? TG_TIME_MS_MAX : 30000 * (int64_t)number;
     sale->window_ms = 1000 * (1 + (int64_t)below(world, 5));
