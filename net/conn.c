@@ -165,8 +165,9 @@ void net_conn_abort(struct net_loop *loop, struct net_conn *conn)
     loop->ending_last = conn;
 }
 
-/* Ends what the kernel still holds of the socket, but for a receive whose wake-up it lost: of some
- * hundred connections that were reset in the middle of a flood, one was never told. */
+/* Ends what the kernel still holds of the socket. The shutdown alone does, but for an operation
+ * whose wake-up was lost: of some hundred connections that were reset in the middle of a flood, one
+ * kept its receive for ever. */
 static void shut(struct net_loop *loop, struct net_conn *conn)
 {
     if (!conn->receive_armed && !conn->send_in_flight)
@@ -174,6 +175,8 @@ static void shut(struct net_loop *loop, struct net_conn *conn)
     shutdown(conn->fd, SHUT_RDWR);
     if (conn->receive_armed && !conn->receive_cancelling)
         net_loop_cancel_receive(loop, conn);
+    if (conn->send_in_flight)
+        net_loop_cancel_send(loop, conn);
 }
 
 void net_conn_end_some(struct net_loop *loop)

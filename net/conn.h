@@ -190,6 +190,7 @@ void net_input_queue_first(struct net_conn_queue *queue, struct net_conn *conn);
 /* Receives, now or when there are buffers. */
 void net_loop_arm_receive(struct net_loop *loop, struct net_conn *conn);
 void net_loop_cancel_receive(struct net_loop *loop, struct net_conn *conn);
+void net_loop_cancel_send(struct net_loop *loop, struct net_conn *conn);
 void net_loop_send(struct net_loop *loop, struct net_conn *conn, uint32_t pieces);
 
 #endif

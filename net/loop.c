@@ -277,6 +277,13 @@ void net_loop_cancel_receive(struct net_loop *loop, struct net_conn *conn)
     conn->receive_cancelling = true;
 }
 
+void net_loop_cancel_send(struct net_loop *loop, struct net_conn *conn)
+{
+    struct io_uring_sqe *entry = next_entry(loop);
+    io_uring_prep_cancel64(entry, tag(OP_SEND, conn->index), 0);
+    io_uring_sqe_set_data64(entry, tag(OP_CANCEL, conn->index));
+}
+
 void net_loop_send(struct net_loop *loop, struct net_conn *conn, uint32_t pieces)
 {
     conn->message = (struct msghdr){.msg_iov = conn->pieces, .msg_iovlen = pieces};

@@ -80,7 +80,7 @@ static size_t flood_from(struct peer *peers, int count, struct daemon *daemon,
     size_t before = daemon_resident_bytes(daemon), highest = before;
     for (int i = 0; i < count; i++) {
         peer_open(&peers[i], daemon);
-        size_t sent = peer_flood(&peers[i], bytes, size, 64 * MIB, 200);
+        size_t sent = peer_flood(&peers[i], bytes, size, 64 * MIB, 1000);
         cr_assert(sent < 64 * MIB, "it is read for ever");
         sale_assert_verdict(sale_buy(other, 1, "A", 1, 1), TG_ACCEPTED);
         size_t now = daemon_resident_bytes(daemon);
