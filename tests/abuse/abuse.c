@@ -250,7 +250,8 @@ static void abuse(const struct options *options, const struct storm_kind *kind,
     result->daemon_cpu =
         (scene_cpu_seconds(&run.scene) - cpu) * 1e9 / (double)(tg_clock_mono_ns() - begun_ns);
     take_figures(&run);
-    result->broken = judge(&run, scene_close(&run.scene, result->honest.accepted));
+    result->broken =
+        judge(&run, scene_close(&run.scene, result->honest.accepted, result->honest.unknown));
     honest_close(run.honest);
     storm_fini(&run.storm);
 }

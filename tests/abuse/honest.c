@@ -120,6 +120,7 @@ static void close_client(struct honest *honest, struct client *client, const cha
 {
     honest->tally.closed++;
     honest->tally.failures += client->open;
+    honest->tally.unknown += client->open;
     if (client->open == 0)
         fail(honest, client, why);
     else if (honest->tally.first_failure[0] == '\0')
@@ -335,6 +336,7 @@ static int64_t check_pending(struct honest *honest, struct client *client, int64
             next_ns = pending->again_ns;
         if (pending->is_open && now_ns - pending->due_ns > PATIENCE_NS) {
             fail(honest, client, "no answer");
+            honest->tally.unknown += pending->asks == ASK_ORDER;
             record(pending->phase, pending->due_ns, now_ns - pending->due_ns);
             done(client, pending);
         }

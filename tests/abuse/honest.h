@@ -34,6 +34,7 @@ struct honest_tally {
     uint64_t sent;
     uint64_t answered;
     uint64_t accepted; /* orders */
+    uint64_t unknown;  /* orders that were never answered: they may stand */
     uint64_t busy;     /* answers; each was asked again */
     uint64_t failures;
     uint64_t closed; /* connections that the server ended */

@@ -47,9 +47,9 @@ struct scene {
 void scene_open(struct scene *scene, uint64_t seed);
 
 /* Drains it, verifies its database and removes the directory. False, with the reason printed, when
- * it did not drain, a promise is broken, or the honest sale has another number of orders than were
- * answered ACCEPTED. The directory is kept then. */
-bool scene_close(struct scene *scene, uint64_t honest_accepted);
+ * it did not drain, a promise is broken, or the honest sale has other orders than the `accepted`
+ * ones and at most `unknown` that were never answered. The directory is kept then. */
+bool scene_close(struct scene *scene, uint64_t accepted, uint64_t unknown);
 
 /* Memory of the daemon that no file backs, and the processor time that it has used. 0 when it is
  * gone. */

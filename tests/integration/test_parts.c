@@ -120,7 +120,7 @@ static void expect_audit(const json_t *report)
     "[part stories]\nscenario = lifecycle\nconnections = 2\npipeline = 64\n"                       \
     "stage = warm-up 300ms 50\nstage = day 700ms 100\n"
 
-Test(parts, each_has_its_sale_and_its_audit_and_the_whole_adds_up, .timeout = 120)
+Test(parts, each_has_its_sale_and_its_audit_and_the_whole_adds_up)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, "--threads", "2", NULL);
@@ -154,7 +154,7 @@ Test(parts, each_has_its_sale_and_its_audit_and_the_whole_adds_up, .timeout = 12
 }
 
 /* What lies outside the measured stages is counted and audited, and not in the figures. */
-Test(parts, only_measured_stages_are_in_the_figures, .timeout = 120)
+Test(parts, only_measured_stages_are_in_the_figures)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, NULL);
@@ -171,7 +171,7 @@ Test(parts, only_measured_stages_are_in_the_figures, .timeout = 120)
     daemon_end(&daemon);
 }
 
-Test(parts, the_daemon_tells_its_side, .timeout = 120)
+Test(parts, the_daemon_tells_its_side)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, NULL);
@@ -191,7 +191,7 @@ Test(parts, the_daemon_tells_its_side, .timeout = 120)
     daemon_end(&daemon);
 }
 
-Test(parts, a_part_that_cannot_start_keeps_nobody_waiting, .timeout = 60)
+Test(parts, a_part_that_cannot_start_keeps_nobody_waiting)
 {
     struct daemon daemon = {0};
     char *err;
@@ -209,7 +209,7 @@ Test(parts, a_part_that_cannot_start_keeps_nobody_waiting, .timeout = 60)
     daemon_end(&daemon);
 }
 
-Test(parts, a_missed_threshold_of_one_part_or_of_all_is_told, .timeout = 120)
+Test(parts, a_missed_threshold_of_one_part_or_of_all_is_told)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, NULL);
@@ -230,7 +230,7 @@ Test(parts, a_missed_threshold_of_one_part_or_of_all_is_told, .timeout = 120)
 
 /* --- the opening second --- */
 
-Test(parts, the_wall_meets_the_opening_second, .timeout = 120)
+Test(parts, the_wall_meets_the_opening_second)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, NULL);
@@ -255,7 +255,7 @@ Test(parts, the_wall_meets_the_opening_second, .timeout = 120)
 
 /* --- orders that are there before --- */
 
-Test(parts, prefilled_orders_are_there_and_not_in_the_figures, .timeout = 120)
+Test(parts, prefilled_orders_are_there_and_not_in_the_figures)
 {
     struct daemon daemon = {0};
     daemon_start(&daemon, NULL);
@@ -278,7 +278,7 @@ Test(parts, prefilled_orders_are_there_and_not_in_the_figures, .timeout = 120)
 
 /* --- the search --- */
 
-Test(parts, a_search_steps_up_and_closes_in, .timeout = 300)
+Test(parts, a_search_steps_up_and_closes_in)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -315,7 +315,7 @@ Test(parts, a_search_steps_up_and_closes_in, .timeout = 300)
 
 /* --- a daemon that is killed --- */
 
-Test(parts, a_daemon_that_is_killed_and_comes_back_leaves_gaps_and_no_harm, .timeout = 120)
+Test(parts, a_daemon_that_is_killed_and_comes_back_leaves_gaps_and_no_harm)
 {
     struct daemon daemon = {0};
     struct run run;

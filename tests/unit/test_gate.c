@@ -41,7 +41,7 @@ static void play(struct party parties[PARTIES])
     lg_gate_fini(&gate);
 }
 
-Test(gate, all_meet_and_know_the_same_start, .timeout = 60)
+Test(gate, all_meet_and_know_the_same_start)
 {
     struct party parties[PARTIES] = {
         {.meetings = 3}, {.meetings = 3}, {.meetings = 3}, {.meetings = 3}};
@@ -56,7 +56,7 @@ Test(gate, all_meet_and_know_the_same_start, .timeout = 60)
 }
 
 /* Without the failing party's word the others would wait for ever: the time-out is the proof. */
-Test(gate, a_party_that_fails_keeps_nobody_waiting, .timeout = 60)
+Test(gate, a_party_that_fails_keeps_nobody_waiting)
 {
     for (int comes = 0; comes < 3; comes++) {
         struct party parties[PARTIES] = {
@@ -68,7 +68,7 @@ Test(gate, a_party_that_fails_keeps_nobody_waiting, .timeout = 60)
     }
 }
 
-Test(gate, a_failed_gate_lets_nobody_in, .timeout = 60)
+Test(gate, a_failed_gate_lets_nobody_in)
 {
     lg_gate_init(&gate, 1);
     cr_assert(lg_gate_meet(&gate));
@@ -77,7 +77,7 @@ Test(gate, a_failed_gate_lets_nobody_in, .timeout = 60)
     lg_gate_fini(&gate);
 }
 
-Test(gate, an_interrupt_opens_it_for_nothing, .timeout = 60)
+Test(gate, an_interrupt_opens_it_for_nothing)
 {
     lg_gate_init(&gate, 2);
     lg_interrupt_catch();
