@@ -32,7 +32,7 @@
 #define SECONDS_MAX     3600
 #define CALM_NS         (400 * TG_NS_PER_MS)
 /* A hard bound, generous: the figure that matters is the one that is printed. */
-#define RECOVERY_MS_MAX 3000
+#define RECOVERY_MS_MAX 10000
 /* The judgement of --strict: at most twice the p99, and differences below this are ignored. */
 #define RATIO_MAX       2.0
 #define FLOOR_NS        (2 * TG_NS_PER_MS)
