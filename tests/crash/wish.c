@@ -349,6 +349,11 @@ union body {
     Tidegate__V1__DeleteGroupRequest delete_group;
     Tidegate__V1__ConsumeEventsRequest consume;
     Tidegate__V1__GetOrderRequest get_order;
+    struct {
+        Tidegate__V1__PlaceOrderRequest order;
+        Tidegate__V1__OpenTeamRequest open;
+        Tidegate__V1__JoinTeamRequest join;
+    } seat;
 };
 
 static void fill_operation(const struct wish *wish, Tidegate__V1__Request *request,
@@ -411,21 +416,20 @@ static void fill_operation(const struct wish *wish, Tidegate__V1__Request *reque
     }
 }
 
-static void fill_team(const struct wish *wish, Tidegate__V1__Request *request,
-                      Tidegate__V1__PlaceOrderRequest *order)
+static void fill_seat(const struct wish *wish, Tidegate__V1__Request *request, union body *body)
 {
-    static Tidegate__V1__OpenTeamRequest open;
-    static Tidegate__V1__JoinTeamRequest join;
-    tidegate__v1__open_team_request__init(&open);
-    tidegate__v1__join_team_request__init(&join);
-    open.order = join.order = order;
-    join.team_id = wish->team_id;
+    fill_order(wish, &body->seat.order);
     if (wish->kind == WISH_OPEN) {
+        tidegate__v1__open_team_request__init(&body->seat.open);
+        body->seat.open.order = &body->seat.order;
         request->kind_case = TIDEGATE__V1__REQUEST__KIND_OPEN_TEAM;
-        request->open_team = &open;
+        request->open_team = &body->seat.open;
     } else {
+        tidegate__v1__join_team_request__init(&body->seat.join);
+        body->seat.join.order = &body->seat.order;
+        body->seat.join.team_id = wish->team_id;
         request->kind_case = TIDEGATE__V1__REQUEST__KIND_JOIN_TEAM;
-        request->join_team = &join;
+        request->join_team = &body->seat.join;
     }
 }
 
@@ -458,8 +462,7 @@ static void fill(const struct wish *wish, Tidegate__V1__Request *request, union 
         break;
     case WISH_OPEN:
     case WISH_JOIN:
-        fill_order(wish, &body->place);
-        fill_team(wish, request, &body->place);
+        fill_seat(wish, request, body);
         break;
     case WISH_INGEST:
         fill_ingest(wish, &body->ingest);
