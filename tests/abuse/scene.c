@@ -1,4 +1,5 @@
 #include "tests/abuse/scene.h"
+#include "tests/lib/tree.h"
 
 #include "client/tidegate.h"
 #include "net/conn.h"
@@ -8,7 +9,6 @@
 #include "server/show.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,14 +311,6 @@ static uint64_t count_orders(const struct scene *scene, uint64_t sale_id)
     return count;
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 static bool verify(const struct scene *scene)
 {
     char log[160];
@@ -357,7 +349,7 @@ bool scene_close(struct scene *scene, uint64_t accepted, uint64_t unknown)
         is_clean = false;
     }
     if (is_clean)
-        nftw(scene->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        tree_remove(scene->root);
     else
         fprintf(stderr, "abuse: %s is kept\n", scene->root);
     return is_clean;

@@ -10,9 +10,9 @@
  * could not be run here, or its load makes no sense. */
 #include "base/clock.h"
 #include "tests/crash/run.h"
+#include "tests/lib/tree.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -141,14 +141,6 @@ static int judge(struct run *run)
     return findings || !can_fail ? CRASH_EXIT_BROKEN : 0;
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 static int run_all(const struct run_options *options)
 {
     static struct run run;
@@ -161,7 +153,7 @@ static int run_all(const struct run_options *options)
     for (uint32_t i = run.session_count; i > 0; i--)
         session_close(&run.sessions[i - 1]);
     if (status == 0)
-        nftw(run.dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        tree_remove(run.dir);
     else
         fprintf(stderr, "crash: logs, facts and data are kept in %s\n", run.dir);
     return status;

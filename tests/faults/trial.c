@@ -1,9 +1,9 @@
 #include "tests/faults/trial.h"
+#include "tests/lib/tree.h"
 
 #include "storage/storage.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,23 +84,10 @@ void trial_bench_init(struct trial_bench *bench, const char *root)
         cannot("map", bench->plan_path);
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
-
 void trial_bench_fini(struct trial_bench *bench)
 {
     munmap(bench->plan, PLAN_BYTES);
-    remove_tree(bench->root);
+    tree_remove(bench->root);
 }
 
 static void copy_file(const char *from, const char *to)
@@ -121,7 +108,7 @@ static void copy_file(const char *from, const char *to)
 static void prepare(struct trial_bench *bench, const struct trial *trial, struct work *work)
 {
     char path[200];
-    remove_tree(bench->data_dir);
+    tree_remove(bench->data_dir);
     work_init(work);
     if (trial->existing) {
         mkdir(bench->data_dir, 0700);

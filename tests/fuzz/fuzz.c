@@ -1,6 +1,6 @@
 #include "tests/fuzz/fuzz.h"
+#include "tests/lib/tree.h"
 
-#include <ftw.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -20,18 +20,10 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *check, const ch
 static char directories[DIRECTORIES_MAX][64];
 static unsigned directory_count;
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 static void remove_directories(void)
 {
     for (unsigned i = 0; i < directory_count; i++)
-        nftw(directories[i], remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+        tree_remove(directories[i]);
 }
 
 const char *fuzz_directory(void)

@@ -18,9 +18,9 @@
 #include "client/tidegate.h"
 #include "tests/lib/crew.h"
 #include "tests/lib/node.h"
+#include "tests/lib/tree.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -112,19 +112,6 @@ __attribute__((noreturn, format(printf, 3, 4))) static void end_with(struct run 
 
 /* --- small steps ---------------------------------------------------------------------------------
  */
-
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void wait_up_to(struct run *run, uint64_t least_us, uint64_t range_us)
 {
@@ -453,7 +440,7 @@ static void begin(struct run *run)
 static void grow_with_kills(struct run *run)
 {
     kill_here(run, NODE_READY);
-    remove_tree(run->node.data_dir);
+    tree_remove(run->node.data_dir);
     for (int i = 0; i < FIRST_KILLS && run->kills < run->options.kills; i++)
         kill_a_start(run, FIRST_US);
     start(run);
@@ -485,7 +472,7 @@ static void kills(struct run *run)
     if (run->hits[NODE_RECOVERING] * RECOVERING_SHARE < run->kills)
         cannot(run, "fewer than one kill in %d hit a recovery: a larger --orders makes it longer",
                RECOVERING_SHARE);
-    remove_tree(run->root);
+    tree_remove(run->root);
 }
 
 static bool read_number(const char *text, uint64_t most, uint64_t *number)

@@ -1,11 +1,11 @@
 #include "tests/lib/daemon.h"
+#include "tests/lib/tree.h"
 
 #include "base/clock.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -273,14 +273,6 @@ void daemon_kill(struct daemon *daemon)
     cr_assert_eq(status, -1, "it ended by itself with %d: %s", status, daemon_log_tail(daemon));
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 void daemon_end(struct daemon *daemon)
 {
     if (daemon->pid != 0)
@@ -289,7 +281,7 @@ void daemon_end(struct daemon *daemon)
         free(daemon->args[i]);
     daemon->arg_count = 0;
     leave(daemon);
-    nftw(daemon->root, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    tree_remove(daemon->root);
 }
 
 /* --- looking on, and faults --- */

@@ -18,12 +18,12 @@
 #include "base/clock.h"
 #include "tests/lib/crew.h"
 #include "tests/lib/node.h"
+#include "tests/lib/tree.h"
 #include "tests/soak/people.h"
 #include "tests/soak/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -96,14 +96,6 @@ __attribute__((noreturn)) static void cannot(struct soak *soak, const char *what
     crew_kill(&soak->wave);
     node_kill(&soak->node);
     exit(EXIT_CANNOT);
-}
-
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
 }
 
 /* --- begin ---------------------------------------------------------------------------------------
@@ -435,7 +427,7 @@ int main(int argc, char **argv)
     watch(&soak);
     int status = judge(&soak);
     if (status == EXIT_SUCCESS)
-        nftw(soak.root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        tree_remove(soak.root);
     else
         tell_how_to_repeat(&soak);
     free(soak.samples);

@@ -1,0 +1,2 @@
+/* tests/lib/tree.c, for the targets. */
+#include "tests/lib/tree.c"
