@@ -1,6 +1,7 @@
 /* Promise 6, the full disk: orders are refused as STORAGE_FULL, their stock returns, reads go on,
  * and service resumes with the room. */
 #include "tests/lib/crowd.h"
+#include "tests/lib/life.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -117,32 +118,6 @@ static void fill(const char *path, off_t bytes)
     close(fd);
 }
 
-static void create_group(struct tgc_client *client)
-{
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    Tidegate__V1__CreateGroupRequest body = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
-    body.group = (char *)(uintptr_t) "erp";
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP;
-    request.create_group = &body;
-    Tidegate__V1__Response *response = sale_call(client, &request);
-    sale_assert_verdict(response->create_group->verdict, TG_OK);
-    tgc_response_free(response);
-}
-
-static enum tg_verdict ack(struct tgc_client *client, uint64_t sequence)
-{
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    Tidegate__V1__AckEventsRequest body = TIDEGATE__V1__ACK_EVENTS_REQUEST__INIT;
-    body.group = (char *)(uintptr_t) "erp";
-    body.sequence = sequence;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS;
-    request.ack_events = &body;
-    Tidegate__V1__Response *response = sale_call(client, &request);
-    enum tg_verdict verdict = (enum tg_verdict)response->ack_events->verdict;
-    tgc_response_free(response);
-    return verdict;
-}
-
 Test(storage_full, a_disk_that_fills_up_refuses_and_resumes_when_there_is_room)
 {
     struct daemon daemon = {0};
@@ -155,7 +130,7 @@ Test(storage_full, a_disk_that_fills_up_refuses_and_resumes_when_there_is_room)
     struct tgc_client *client = sale_client(&daemon);
     sale_create(client, 1, "A", 10000000, 0);
     sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
-    create_group(client);
+    life_create_group(client, "erp");
 
     fill(ballast, 50 << 20);
     for (int i = 0; i < 10; i++)
@@ -166,7 +141,7 @@ Test(storage_full, a_disk_that_fills_up_refuses_and_resumes_when_there_is_room)
     sale_assert_verdict(sale_pause(client, 1), TG_OK); /* what is kept of the disk is for changes */
     sale_assert_verdict(sale_resume(client, 1), TG_OK);
     sale_assert_verdict(sale_create_message(client, sale_message(2, "A", 1), ""), TG_STORAGE_FULL);
-    sale_assert_verdict(ack(client, 1), TG_OK);
+    sale_assert_verdict(life_ack(client, "erp", 1), TG_OK);
     expect_refusals_undone(client, 1);
     cr_assert(daemon_log_has(&daemon, "must stay free"));
     cr_assert_not(daemon_log_has(&daemon, "room again"), "what is taken all the same is no room");

@@ -1,4 +1,5 @@
 /* A subscription through the client library, against a real daemon. */
+#include "tests/lib/life.h"
 #include "tests/lib/sale.h"
 
 #include <criterion/criterion.h>
@@ -23,32 +24,6 @@ static void take_events(void *context, const Tidegate__V1__Response *response)
     }
 }
 
-/* Events are handed out while it waits. */
-static void ack(struct feed *feed)
-{
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    Tidegate__V1__AckEventsRequest body = TIDEGATE__V1__ACK_EVENTS_REQUEST__INIT;
-    body.group = (char *)(uintptr_t) "erp";
-    body.sequence = feed->last_sequence;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS;
-    request.ack_events = &body;
-    Tidegate__V1__Response *response = sale_call(feed->client, &request);
-    sale_assert_verdict(response->ack_events->verdict, TG_OK);
-    tgc_response_free(response);
-}
-
-static void create_group(struct tgc_client *client)
-{
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    Tidegate__V1__CreateGroupRequest body = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
-    body.group = (char *)(uintptr_t) "erp";
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP;
-    request.create_group = &body;
-    Tidegate__V1__Response *response = sale_call(client, &request);
-    sale_assert_verdict(response->create_group->verdict, TG_OK);
-    tgc_response_free(response);
-}
-
 static void poll_until(struct feed *feed, uint32_t events)
 {
     struct tg_fault fault;
@@ -68,7 +43,7 @@ Test(subscribe, events_are_pushed_as_they_come_and_as_far_as_they_are_acked, .ti
     Tidegate__V1__EventType placed = TIDEGATE__V1__EVENT_TYPE__EVENT_TYPE_ORDER_PLACED;
     subscribe.types = &placed;
     subscribe.n_types = 1;
-    create_group(buyer);
+    life_create_group(buyer, "erp");
     sale_create(buyer, 1, "A", 100, 0);
     cr_assert_eq(tgc_subscribe(feed.client, &subscribe, take_events, &feed, NULL), TG_ERR_OK);
     for (uint64_t user = 1; user <= 2; user++)
@@ -78,7 +53,8 @@ Test(subscribe, events_are_pushed_as_they_come_and_as_far_as_they_are_acked, .ti
         sale_assert_verdict(sale_buy(buyer, 1, "A", user, 1), TG_ACCEPTED);
     while (feed.events < 10) {
         uint32_t before = feed.events;
-        ack(&feed);
+        /* Events are handed out while it waits. */
+        sale_assert_verdict(life_ack(feed.client, "erp", feed.last_sequence), TG_OK);
         poll_until(&feed, before + 1);
         cr_assert_leq(feed.events - before, WINDOW, "more than the window at a time");
     }

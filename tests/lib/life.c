@@ -239,3 +239,31 @@ int life_team_state(struct tgc_client *client, uint64_t team_id)
     tgc_response_free(response);
     return state;
 }
+
+/* --- consumers --- */
+
+void life_create_group(struct tgc_client *client, const char *group)
+{
+    Tidegate__V1__CreateGroupRequest body = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    body.group = (char *)(uintptr_t)group;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP;
+    request.create_group = &body;
+    Tidegate__V1__Response *response = sale_call(client, &request);
+    sale_assert_verdict(response->create_group->verdict, TG_OK);
+    tgc_response_free(response);
+}
+
+enum tg_verdict life_ack(struct tgc_client *client, const char *group, uint64_t sequence)
+{
+    Tidegate__V1__AckEventsRequest body = TIDEGATE__V1__ACK_EVENTS_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    body.group = (char *)(uintptr_t)group;
+    body.sequence = sequence;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_ACK_EVENTS;
+    request.ack_events = &body;
+    Tidegate__V1__Response *response = sale_call(client, &request);
+    enum tg_verdict verdict = (enum tg_verdict)response->ack_events->verdict;
+    tgc_response_free(response);
+    return verdict;
+}

@@ -61,4 +61,11 @@ Tidegate__V1__Response *life_team(struct tgc_client *client, uint64_t team_id);
 /* Its state. */
 int life_team_state(struct tgc_client *client, uint64_t team_id);
 
+/* --- consumers --- */
+
+/* A group that begins with the first event; it must be made. */
+void life_create_group(struct tgc_client *client, const char *group);
+/* Acks all up to `sequence`; the verdict. */
+enum tg_verdict life_ack(struct tgc_client *client, const char *group, uint64_t sequence);
+
 #endif
