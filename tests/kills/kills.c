@@ -50,6 +50,7 @@
 #define IDLE_STARTS      2   /* to measure how long a start takes */
 #define START_PERCENT    115 /* of that, from which moments are drawn: some are ready just before */
 #define RECOVERING_SHARE 5   /* one kill in so many must hit a recovery, or this proves little */
+#define MORE_KILLS_MAX   20  /* of starts, beyond what was asked for, to come to that share */
 
 enum {
     EXIT_BROKEN = 1,
@@ -224,6 +225,22 @@ static void start_with_kills(struct run *run)
         done++;
     }
     run->in_a_row_max = done + 1 > run->in_a_row_max ? done + 1 : run->in_a_row_max;
+    start(run);
+}
+
+static bool too_few_in_recovery(const struct run *run)
+{
+    return run->hits[NODE_RECOVERING] * RECOVERING_SHARE < run->kills;
+}
+
+/* Chance may have left recoveries out: then more starts are killed than were asked for. */
+static void kill_recoveries(struct run *run)
+{
+    if (!too_few_in_recovery(run))
+        return;
+    kill_here(run, NODE_READY);
+    for (int i = 0; i < MORE_KILLS_MAX && too_few_in_recovery(run); i++)
+        kill_a_start(run, (uint64_t)(run->start_ms * 10 * START_PERCENT) + 1);
     start(run);
 }
 
@@ -459,6 +476,7 @@ static void kills(struct run *run)
     grow_with_kills(run);
     start_loads(run);
     rounds(run);
+    kill_recoveries(run);
     usleep(SETTLE_US);
     loads_must_go_on(run);
     crew_signal(&run->crew, SIGINT);
@@ -468,10 +486,10 @@ static void kills(struct run *run)
     if (!node_drained(&run->node, START_MS_MAX))
         broken(run, "the last drain ended with %d", run->node.proc.status);
     verify(run);
-    report(run, &sums);
-    if (run->hits[NODE_RECOVERING] * RECOVERING_SHARE < run->kills)
+    if (too_few_in_recovery(run))
         cannot(run, "fewer than one kill in %d hit a recovery: a larger --orders makes it longer",
                RECOVERING_SHARE);
+    report(run, &sums);
     tree_remove(run->root);
 }
 
