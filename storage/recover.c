@@ -254,7 +254,7 @@ static bool order_visit(void *context, const MDB_val *key, const MDB_val *value)
         return false;
     r->stats->orders++;
     r->sequences += order_id >> TG_PARTITION_BITS >= r->env->stats.event_first;
-    if (!r->to->order(r->to->context, &row, life, r->fault)) {
+    if (r->to->order && !r->to->order(r->to->context, &row, life, r->fault)) {
         r->error = r->fault->error;
         return false;
     }
@@ -315,7 +315,7 @@ static bool team_visit(void *context, const MDB_val *key, const MDB_val *value)
     r->stats->teams++;
     if (team.state != TG_TEAM_PENDING && team.state != TG_TEAM_OPEN)
         return true;
-    if (!r->to->team(r->to->context, &team, r->fault)) {
+    if (r->to->team && !r->to->team(r->to->context, &team, r->fault)) {
         r->error = r->fault->error;
         return false;
     }
@@ -371,7 +371,7 @@ static bool group_visit(void *context, const MDB_val *key, const MDB_val *value)
                     name_bytes, name, (unsigned long long)group.offset,
                     (unsigned long long)r->sequence_last);
     r->stats->groups++;
-    if (!r->to->group(r->to->context, &group, r->fault)) {
+    if (r->to->group && !r->to->group(r->to->context, &group, r->fault)) {
         r->error = r->fault->error;
         return false;
     }
@@ -443,7 +443,7 @@ static bool sale_give(struct recovery *r, const struct tg_sale_def *head, uint32
     }
     for (uint32_t i = 0; i < head->item_count; i++)
         sto_item_rules_set(&r->env->items[def->items[i].item], def, &def->items[i]);
-    given = r->to->sale(r->to->context, def, stocks, r->fault);
+    given = !r->to->sale || r->to->sale(r->to->context, def, stocks, r->fault);
     if (!given)
         r->error = r->fault->error;
 done:

@@ -139,7 +139,8 @@ void sto_retention_set(struct sto_env *env, const struct sto_retention *retentio
 /* What recovery hands to the engine, in this order: every sale (items inside, with their stock),
  * every consumer group, every order in the order of ids with its life (NULL: as it was accepted),
  * every team that is PENDING or OPEN. A callback that returns false stops recovery with
- * the error and the words that it set in `fault`. */
+ * the error and the words that it set in `fault`; what a NULL would take is read and checked all
+ * the same. */
 struct sto_recovery {
     void *context;
     /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */

@@ -39,42 +39,6 @@ struct look_result *look_init(void)
 
 /* --- the library --- */
 
-static bool on_sale(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
-                    struct tg_fault *fault)
-{
-    (void)context;
-    (void)def;
-    (void)stocks;
-    (void)fault;
-    return true;
-}
-
-static bool on_group(void *context, const struct tg_group *group, struct tg_fault *fault)
-{
-    (void)context;
-    (void)group;
-    (void)fault;
-    return true;
-}
-
-static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life,
-                     struct tg_fault *fault)
-{
-    (void)context;
-    (void)row;
-    (void)life;
-    (void)fault;
-    return true;
-}
-
-static bool on_team(void *context, const struct tg_team *team, struct tg_fault *fault)
-{
-    (void)context;
-    (void)team;
-    (void)fault;
-    return true;
-}
-
 static bool digest_row(void *context, const MDB_val *key, const MDB_val *value)
 {
     uint64_t *digest = context;
@@ -109,8 +73,7 @@ static void start_look(const char *dir, struct look_result *result)
                                   .items_max = ITEMS_MAX,
                                   .readers_max = 4,
                                   .request_ttl_s = 0};
-    struct sto_recovery recovery = {
-        .sale = on_sale, .group = on_group, .order = on_order, .team = on_team};
+    struct sto_recovery recovery = {0}; /* all rows are read, none is kept */
     struct sto_recovery_stats stats;
     struct sto_env *env;
     struct tg_fault fault = {0};

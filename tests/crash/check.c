@@ -207,14 +207,6 @@ static bool on_order(void *context, const struct tg_order_row *row, const struct
     return true;
 }
 
-static bool on_team(void *context, const struct tg_team *team, struct tg_fault *fault)
-{
-    (void)context;
-    (void)team;
-    (void)fault;
-    return true;
-}
-
 /* --- the outbox --- */
 
 /* Facts of events before the first one kept are done with: it was dropped. */
@@ -281,7 +273,7 @@ static void recover(struct looking *looking, const char *data_dir)
                                   .readers_max = 16,
                                   .request_ttl_s = 86400};
     struct sto_recovery recovery = {
-        .context = looking, .sale = on_sale, .group = on_group, .order = on_order, .team = on_team};
+        .context = looking, .sale = on_sale, .group = on_group, .order = on_order};
     if (sto_env_open(&options, &env, &fault) != TG_ERR_OK) {
         wrong("it does not open: %s", fault.text);
         return;

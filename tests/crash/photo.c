@@ -94,14 +94,6 @@ static bool on_order(void *context, const struct tg_order_row *row, const struct
     return true;
 }
 
-static bool on_team(void *context, const struct tg_team *team, struct tg_fault *fault)
-{
-    (void)context;
-    (void)team;
-    (void)fault;
-    return true;
-}
-
 void photo_take(struct photo *photo, const char *data_dir, const struct facts *known)
 {
     static struct taking taking;
@@ -114,7 +106,7 @@ void photo_take(struct photo *photo, const char *data_dir, const struct facts *k
                                   .readers_max = 16,
                                   .request_ttl_s = 86400};
     struct sto_recovery recovery = {
-        .context = &taking, .sale = on_sale, .group = on_group, .order = on_order, .team = on_team};
+        .context = &taking, .sale = on_sale, .group = on_group, .order = on_order};
     *photo = (struct photo){.sequence_max = 0};
     taking = (struct taking){.photo = photo, .known = known};
     if (sto_env_open(&options, &env, &fault) != TG_ERR_OK ||
