@@ -23,70 +23,48 @@ static void fail(const struct host *host, const char *what)
     exit(CRASH_EXIT_UNABLE);
 }
 
-static void record_into(const struct host *host)
-{
-    char options[512];
-    const char *before = getenv("ASAN_OPTIONS");
-    /* An address sanitizer that is not the first library refuses to start unless told. */
-    snprintf(options, sizeof(options), "verify_asan_link_order=0:%s", before ? before : "");
-    setenv("ASAN_OPTIONS", options, 1);
-    setenv("LD_PRELOAD", TG_BUILD "/tests/record.so", 1);
-    setenv("TG_RECORD_LOG", host->log, 1);
-    setenv("TG_RECORD_DIR", host->data_dir, 1);
-    setenv("TG_RECORD_SYNC_US", SYNC_US, 1);
-}
-
-/* In the child: becomes the daemon. A small outbox, so that old events are dropped all the time. */
-static void become(const struct host *host, pid_t parent, int ready_fd)
-{
-    char map[40];
-    snprintf(map, sizeof(map), "storage.map_mib=%d", HOST_MAP_MIB);
-    if (host->log)
-        record_into(host);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int messages = open(host->messages, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (getppid() != parent || messages < 0)
-        _exit(126);
-    dup2(ready_fd, STDOUT_FILENO);
-    dup2(messages, STDERR_FILENO);
-    execl(TG_BUILD "/tidegated", "tidegated", "--data-dir", host->data_dir, "--listen",
-          "127.0.0.1:0", "--threads", "2", "--set", map, "--set", "storage.free_mib_min=0", "--set",
-          "events.keep_s=1", "--set", "engine.items_max=4096", "--set", "engine.sales_max=1024",
-          "--set", "engine.orders_max=100000", "--set", "engine.holdings_max=100000", "--set",
-          "engine.timers_max=100000", (char *)NULL);
-    _exit(127);
-}
-
-/* Waits for the ready line; false when the daemon ends without one. */
-static bool read_ready(struct host *host, int fd)
-{
-    char line[256] = "";
-    size_t used = 0;
-    struct pollfd event = {.fd = fd, .events = POLLIN};
-    while (!memchr(line, '\n', used)) {
-        if (used == sizeof(line) - 1 || poll(&event, 1, WAIT_MS) != 1)
-            return false;
-        ssize_t got = read(fd, line + used, sizeof(line) - 1 - used);
-        if (got <= 0)
-            return false;
-        used += (size_t)got;
-    }
-    return sscanf(line, "tidegated ready on %63s", host->address) == 1;
-}
-
+/* A small outbox, so that old events are dropped all the time, and small tables. */
 static bool spawn(struct host *host)
 {
+    char map[40];
     int ready[2];
-    pid_t parent = getpid();
+    snprintf(map, sizeof(map), "storage.map_mib=%d", HOST_MAP_MIB);
+    const char *argv[] = {proc_program("tidegated"),
+                          "--data-dir",
+                          host->data_dir,
+                          "--listen",
+                          "127.0.0.1:0",
+                          "--threads",
+                          "2",
+                          "--set",
+                          map,
+                          "--set",
+                          "storage.free_mib_min=0",
+                          "--set",
+                          "events.keep_s=1",
+                          "--set",
+                          "engine.items_max=4096",
+                          "--set",
+                          "engine.sales_max=1024",
+                          "--set",
+                          "engine.orders_max=100000",
+                          "--set",
+                          "engine.holdings_max=100000",
+                          "--set",
+                          "engine.timers_max=100000",
+                          NULL};
+    const char *recording[] = {
+        "TG_RECORD_LOG", host->log, "TG_RECORD_DIR", host->data_dir, "TG_RECORD_SYNC_US",
+        SYNC_US,         NULL};
     if (pipe2(ready, O_CLOEXEC))
         fail(host, "has no pipe");
-    host->pid = fork();
-    if (host->pid < 0)
+    if (!proc_start_preloaded(&host->proc, argv, host->log ? proc_program("tests/record.so") : NULL,
+                              recording, ready[1], host->messages))
         fail(host, "cannot be forked");
-    if (host->pid == 0)
-        become(host, parent, ready[1]);
     close(ready[1]);
-    bool is_ready = read_ready(host, ready[0]);
+    struct proc_line line = {.fd = ready[0]};
+    bool is_ready = proc_line_read(&line, WAIT_MS) == 1 &&
+                    sscanf(line.text, "tidegated ready on %63s", host->address) == 1;
     close(ready[0]);
     return is_ready;
 }
@@ -94,12 +72,10 @@ static bool spawn(struct host *host)
 /* Its exit status, -1 after a signal. */
 static int end(struct host *host, int signal_number)
 {
-    int status = 0;
-    kill(host->pid, signal_number);
-    if (waitpid(host->pid, &status, 0) != host->pid)
+    kill(host->proc.pid, signal_number);
+    if (!proc_wait(&host->proc, -1))
         fail(host, "cannot be waited for");
-    host->pid = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return host->proc.status;
 }
 
 void host_start(struct host *host)

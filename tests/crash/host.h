@@ -3,15 +3,13 @@
 #ifndef TG_TESTS_CRASH_HOST_H
 #define TG_TESTS_CRASH_HOST_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <sys/types.h>
+#include "tests/lib/proc.h"
 
 struct host {
     const char *data_dir; /* borrowed */
     const char *messages; /* borrowed: file that takes its stderr */
     const char *log;      /* borrowed: log to record into; NULL: no recording */
-    pid_t pid;
+    struct proc proc;
     char address[64];
 };
 

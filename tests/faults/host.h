@@ -3,9 +3,7 @@
 #ifndef TG_TESTS_FAULTS_HOST_H
 #define TG_TESTS_FAULTS_HOST_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <sys/types.h>
+#include "tests/lib/proc.h"
 
 #define HOST_SIGNALLED (-1) /* "exit status" of a daemon that a signal ended */
 #define HOST_HANGS     (-2) /* and of one that did not end in time */
@@ -14,9 +12,9 @@ struct host {
     const char *data_dir; /* borrowed */
     const char *messages; /* borrowed: file that takes its stderr, anew with each start */
     const char *plan;     /* borrowed: the plan of this run; NULL: without the injector */
-    pid_t pid;            /* 0: not running */
-    int status;           /* once it has ended: exit status, or one of the above */
-    int signal;           /* of HOST_SIGNALLED */
+    struct proc proc;
+    int status; /* once it has ended: exit status, or one of the above */
+    int signal; /* of HOST_SIGNALLED */
     char address[64];
 };
 

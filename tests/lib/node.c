@@ -33,7 +33,7 @@ const char *node_phase_name(enum node_phase phase)
 
 void node_init(struct node *node, const char *root)
 {
-    *node = (struct node){.ready_fd = -1};
+    *node = (struct node){.line = {.fd = -1}};
     snprintf(node->data_dir, sizeof(node->data_dir), "%.180s/data", root);
     snprintf(node->log_path, sizeof(node->log_path), "%.180s/log", root);
 }
@@ -48,9 +48,9 @@ void node_arg(struct node *node, const char *arg)
 
 static void close_ready(struct node *node)
 {
-    if (node->ready_fd >= 0)
-        close(node->ready_fd);
-    node->ready_fd = -1;
+    if (node->line.fd >= 0)
+        close(node->line.fd);
+    node->line.fd = -1;
 }
 
 bool node_spawn(struct node *node)
@@ -66,8 +66,7 @@ bool node_spawn(struct node *node)
     if (pipe2(ready, O_CLOEXEC))
         return false;
     node->log_begin = stat(node->log_path, &log) == 0 ? log.st_size : 0;
-    node->line_used = 0;
-    node->ready_fd = ready[0];
+    node->line = (struct proc_line){.fd = ready[0]};
     bool started = proc_start(&node->proc, argv, ready[1], node->log_path);
     close(ready[1]);
     return started;
@@ -76,9 +75,9 @@ bool node_spawn(struct node *node)
 static bool line_read(struct node *node)
 {
     unsigned port;
-    node->line[node->line_used] = '\0';
-    if (sscanf(node->line, "tidegated ready on 127.0.0.1:%u threads=%*u recovered_orders=%" SCNu64,
-               &port, &node->recovered_orders) != 2)
+    if (sscanf(node->line.text,
+               "tidegated ready on 127.0.0.1:%u threads=%*u recovered_orders=%" SCNu64, &port,
+               &node->recovered_orders) != 2)
         return false;
     node->port = (uint16_t)port;
     snprintf(node->address, sizeof(node->address), "127.0.0.1:%u", port);
@@ -87,20 +86,8 @@ static bool line_read(struct node *node)
 
 int node_ready(struct node *node, int timeout_ms)
 {
-    struct pollfd event = {.fd = node->ready_fd, .events = POLLIN};
-    while (!memchr(node->line, '\n', node->line_used)) {
-        int got_event = poll(&event, 1, timeout_ms);
-        if (got_event < 0 && errno == EINTR)
-            continue;
-        if (got_event != 1)
-            return 0;
-        ssize_t got = read(node->ready_fd, node->line + node->line_used,
-                           sizeof(node->line) - 1 - node->line_used);
-        if (got <= 0)
-            return -1;
-        node->line_used += (size_t)got;
-    }
-    return line_read(node) ? 1 : -1;
+    int there = proc_line_read(&node->line, timeout_ms);
+    return there == 1 && !line_read(node) ? -1 : there;
 }
 
 /* --- looking --- */

@@ -38,9 +38,7 @@ struct node {
     char address[32];
     uint64_t recovered_orders; /* as the last ready line says */
     /* of this life */
-    int ready_fd; /* the end of its standard output; -1: none */
-    char line[256];
-    size_t line_used;
+    struct proc_line line; /* fd -1: none */
     off_t log_begin;
 };
 

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -20,12 +22,22 @@ const char *proc_program(const char *name)
     return path;
 }
 
-/* In the child. */
-static void become(const char *const *argv, pid_t parent, int out_fd, const char *err_path)
+/* A sanitizer that is not the first library must be told so. */
+static void set_preload(const char *preload, const char *const *environment)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(126);
+    const char *before = getenv("ASAN_OPTIONS");
+    char options[512];
+    snprintf(options, sizeof(options), "%s%sverify_asan_link_order=0", before ? before : "",
+             before ? ":" : "");
+    setenv("ASAN_OPTIONS", options, 1);
+    setenv("LD_PRELOAD", preload, 1);
+    for (; environment[0]; environment += 2)
+        setenv(environment[0], environment[1], 1);
+}
+
+/* In the child. */
+static void become(const char *const *argv, int out_fd, const char *err_path)
+{
     int err = open(err_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int out = out_fd >= 0 ? out_fd : open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(out, STDOUT_FILENO);
@@ -35,17 +47,48 @@ static void become(const char *const *argv, pid_t parent, int out_fd, const char
     _exit(127);
 }
 
-bool proc_start(struct proc *proc, const char *const *argv, int out_fd, const char *err_path)
+bool proc_start_preloaded(struct proc *proc, const char *const *argv, const char *preload,
+                          const char *const *environment, int out_fd, const char *err_path)
 {
     pid_t parent = getpid();
     *proc = (struct proc){0};
     pid_t pid = fork();
     if (pid < 0)
         return false;
-    if (pid == 0)
-        become(argv, parent, out_fd, err_path);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(126);
+        if (preload)
+            set_preload(preload, environment);
+        become(argv, out_fd, err_path);
+    }
     proc->pid = pid;
     return true;
+}
+
+bool proc_start(struct proc *proc, const char *const *argv, int out_fd, const char *err_path)
+{
+    static const char *const none[] = {NULL};
+    return proc_start_preloaded(proc, argv, NULL, none, out_fd, err_path);
+}
+
+int proc_line_read(struct proc_line *line, int timeout_ms)
+{
+    struct pollfd event = {.fd = line->fd, .events = POLLIN};
+    while (!memchr(line->text, '\n', line->used)) {
+        int got_event = poll(&event, 1, timeout_ms);
+        if (got_event < 0 && errno == EINTR)
+            continue;
+        if (got_event != 1)
+            return 0;
+        ssize_t got = read(line->fd, line->text + line->used, sizeof(line->text) - 1 - line->used);
+        if (got <= 0)
+            return -1;
+        line->used += (size_t)got;
+        line->text[line->used] = '\0';
+    }
+    return 1;
 }
 
 bool proc_runs(const struct proc *proc)
@@ -71,6 +114,7 @@ static void reap(struct proc *proc)
     waitpid(proc->pid, &status, 0);
     proc->pid = 0;
     proc->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    proc->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
 bool proc_wait(struct proc *proc, int timeout_ms)
