@@ -421,7 +421,7 @@ $(BENCH_MICRO): $(call objects,$(wildcard bench/micro/*.c)) $(foreach r,engine s
 	$(Q)$(link) -llmdb -lprotobuf-c -lxxhash
 
 # Preloaded into a daemon under valgrind.
-$(NOWAIT_SO): bench/micro/preload/nowait.c
+$(NOWAIT_SO): bench/micro/preload/nowait.c tests/memcheck/wait.h
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -O2 $(WARN) -shared -fPIC -o $@ $< -luring

@@ -1,16 +1,10 @@
-/* The waits of a ring, as valgrind 3.19 can follow them. Linked into the memcheck flavour only, by
- * `ld --wrap`, in the place of liburing's io_uring_submit_and_wait_timeout.
+/* Linked into the memcheck flavour only, by `ld --wrap`, in the place of liburing's
+ * io_uring_submit_and_wait_timeout: see wait.h.
  *
- * Valgrind runs one thread at a time and holds its lock through each system call that it believes
- * not to block; io_uring_enter is one of those. A core that waits in it would stop every other
- * thread of the process. So here the ring is entered without waiting, and the waiting is done in
- * ppoll on the ring's descriptor, which valgrind knows to block.
- *
- * Valgrind does not look into submissions either: what a send hands to the kernel is checked here,
- * so that no uninitialised byte leaves for a client unseen. */
-#include <errno.h>
-#include <liburing.h>
-#include <poll.h>
+ * Valgrind does not look into submissions: what a send hands to the kernel is checked here, so that
+ * no uninitialised byte leaves for a client unseen. */
+#include "tests/memcheck/wait.h"
+
 #include <sys/socket.h>
 #include <valgrind/memcheck.h>
 
@@ -44,21 +38,7 @@ int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
                                             unsigned wait_count, struct __kernel_timespec *timeout,
                                             sigset_t *signals)
 {
-    int submitted = __wrap_io_uring_submit_and_get_events(ring);
-    if (submitted < 0)
-        return submitted;
-    if (io_uring_cq_ready(ring) < wait_count) {
-        struct timespec wait = {.tv_sec = timeout->tv_sec, .tv_nsec = timeout->tv_nsec};
-        struct pollfd event = {.fd = ring->ring_fd, .events = POLLIN};
-        int ready = ppoll(&event, 1, &wait, signals);
-        int entered = __real_io_uring_submit_and_get_events(ring);
-        if (ready < 0)
-            return -errno;
-        if (entered < 0)
-            return entered;
-        if (ready == 0)
-            return -ETIME;
-    }
-    io_uring_peek_cqe(ring, first);
-    return submitted;
+    return wait_outside(ring, first, wait_count, timeout, signals,
+                        __wrap_io_uring_submit_and_get_events,
+                        __real_io_uring_submit_and_get_events);
 }
