@@ -35,7 +35,13 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(const void *data,
         memcpy(&word, bytes, 8);
         crc = __builtin_ia32_crc32di(crc, word);
     }
-    for (; size > 0; size--, bytes++)
+    if (size & 4) {
+        uint32_t word;
+        memcpy(&word, bytes, 4);
+        crc = __builtin_ia32_crc32si((uint32_t)crc, word);
+        bytes += 4;
+    }
+    for (size &= 3; size > 0; size--, bytes++)
         crc = __builtin_ia32_crc32qi((uint32_t)crc, *bytes);
     return ~(uint32_t)crc;
 }

@@ -104,6 +104,16 @@ static inline struct tg_record *tg_journal_completion(struct tg_journal *journal
     return &journal->records[journal->completed & (TG_JOURNAL_RECORDS - 1)];
 }
 
+/* The completed record `ahead` behind the oldest, or NULL when it was not seen to be complete yet.
+ */
+static inline const struct tg_record *tg_journal_completion_ahead(const struct tg_journal *journal,
+                                                                  uint32_t ahead)
+{
+    if (journal->durable_seen - journal->completed <= ahead)
+        return NULL;
+    return &journal->records[(journal->completed + ahead) & (TG_JOURNAL_RECORDS - 1)];
+}
+
 /* Frees the slot of the record that tg_journal_completion gave. */
 static inline void tg_journal_release(struct tg_journal *journal)
 {

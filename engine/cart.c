@@ -104,12 +104,13 @@ enum eng_step eng_cart_place(struct eng_shard *shard, const struct eng_cart *car
     for (uint32_t i = 0; i < cart->line_count; i++)
         refusals[i] = TG_ACCEPTED;
     row_of_cart(&row, cart, now_ms);
-    if (eng_row_known(shard, &row, decision)) {
-        /* The lines that are wrong are not in the row, nor were they in any that was accepted. */
-        bool has_others = eng_refusal_of(cart->wrong, cart->asked_count) != TG_ACCEPTED;
-        return decision->replayed && has_others ? eng_refuse(decision, TG_REQUEST_ID_CONFLICT)
-                                                : ENG_FINAL;
-    }
+    enum eng_step step = eng_row_known(shard, &row, decision);
+    /* The lines that are wrong are not in the row, nor were they in any that was accepted. */
+    if (step == ENG_FINAL && decision->replayed &&
+        eng_refusal_of(cart->wrong, cart->asked_count) != TG_ACCEPTED)
+        return eng_refuse(decision, TG_REQUEST_ID_CONFLICT);
+    if (step != ENG_RECORDED)
+        return step;
     enum tg_field field = check_lines(shard, cart);
     if (field != TG_FIELD_NONE)
         return eng_refuse_field(decision, field);
@@ -120,7 +121,7 @@ enum eng_step eng_cart_place(struct eng_shard *shard, const struct eng_cart *car
         return eng_refuse(decision, TG_BUSY);
 
     eng_work_create(&work, home, &row);
-    enum eng_step step = take_cart(&work, acquired, take, decision, refusals);
+    step = take_cart(&work, acquired, take, decision, refusals);
     if (step == ENG_RECORDED)
         return eng_work_record(&work);
     eng_work_drop(&work, false);

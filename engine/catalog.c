@@ -84,11 +84,30 @@ struct eng_sale *eng_catalog_sale(const struct eng_catalog *catalog, uint64_t sa
     }
 }
 
-struct eng_item *eng_catalog_item(const struct eng_catalog *catalog, uint64_t sale_id,
-                                  const void *sku, size_t sku_bytes)
+uint32_t eng_catalog_item_begin(const struct eng_catalog *catalog, uint64_t sale_id,
+                                const void *sku, size_t sku_bytes)
 {
     uint32_t slot = item_slot(catalog, sale_id, sku, sku_bytes);
-    for (;; slot = (slot + 1) & catalog->item_index_mask) {
+    __builtin_prefetch(&catalog->item_index[slot]);
+    return slot;
+}
+
+void eng_catalog_item_prefetch(const struct eng_catalog *catalog, uint32_t begin)
+{
+    /* pairs with the release in index_insert */
+    uint32_t number = atomic_load_explicit(&catalog->item_index[begin], memory_order_acquire);
+    if (number == 0)
+        return;
+    const struct eng_item *item = &catalog->items[number - 1];
+    __builtin_prefetch(item);
+    __builtin_prefetch(item->sku + TG_SKU_BYTES_MAX);
+    __builtin_prefetch(&item->stock, 1);
+}
+
+struct eng_item *eng_catalog_item_end(const struct eng_catalog *catalog, uint32_t begin,
+                                      uint64_t sale_id, const void *sku, size_t sku_bytes)
+{
+    for (uint32_t slot = begin;; slot = (slot + 1) & catalog->item_index_mask) {
         /* pairs with the release in index_insert */
         uint32_t number = atomic_load_explicit(&catalog->item_index[slot], memory_order_acquire);
         if (number == 0)
@@ -100,11 +119,18 @@ struct eng_item *eng_catalog_item(const struct eng_catalog *catalog, uint64_t sa
     }
 }
 
+struct eng_item *eng_catalog_item(const struct eng_catalog *catalog, uint64_t sale_id,
+                                  const void *sku, size_t sku_bytes)
+{
+    uint32_t slot = item_slot(catalog, sale_id, sku, sku_bytes);
+    return eng_catalog_item_end(catalog, slot, sale_id, sku, sku_bytes);
+}
+
 static void index_insert(_Atomic uint32_t *index, uint32_t mask, uint32_t slot, uint32_t number)
 {
     while (atomic_load_explicit(&index[slot], memory_order_relaxed) != 0)
         slot = (slot + 1) & mask;
-    /* pairs with the acquire in eng_catalog_sale and eng_catalog_item */
+    /* pairs with the acquires of the look-ups */
     atomic_store_explicit(&index[slot], number + 1, memory_order_release);
 }
 

@@ -207,35 +207,104 @@ bool eng_request_elsewhere(const struct eng_engine *engine, uint32_t shard,
     return false;
 }
 
-static void decide_known(const struct eng_shard *shard, uint32_t slot, const struct eng_body *body,
-                         struct eng_decision *decision)
+static bool same_body(const struct eng_body *a, const struct eng_body *b)
 {
-    const struct eng_order *known = &shard->requests.orders[slot];
-    bool same = known->fingerprint == body->fingerprint && known->item == body->item &&
-                known->quantity == body->quantity &&
-                known->unit_price_minor == body->unit_price_minor;
-    same = same || TG_PLANTED(RETRY_NOT_COMPARED);
-    *decision = (struct eng_decision){
-        .verdict = same ? TG_ACCEPTED : TG_REQUEST_ID_CONFLICT,
-        .replayed = same,
-        .in_flight = known->order_id == 0,
-        .slot = slot,
-        .generation = known->generation,
+    bool same = a->fingerprint == b->fingerprint && a->item == b->item &&
+                a->quantity == b->quantity && a->unit_price_minor == b->unit_price_minor;
+    return same || TG_PLANTED(RETRY_NOT_COMPARED);
+}
+
+static void conflict(struct eng_decision *decision)
+{
+    eng_decide(decision, TG_REQUEST_ID_CONFLICT, TG_FIELD_NONE);
+}
+
+static void replay(struct eng_decision *decision, uint64_t order_id, int64_t unit_price_minor,
+                   int64_t accepted_at_ms)
+{
+    eng_decide(decision, TG_ACCEPTED, TG_FIELD_NONE);
+    decision->replayed = true;
+    decision->answer = (struct tg_answer){
+        .verdict = TG_ACCEPTED,
+        .replayed = 1,
+        .order_id = order_id,
+        .unit_price_minor = unit_price_minor,
+        .accepted_at_ms = accepted_at_ms,
     };
 }
 
-bool eng_request_known(const struct eng_shard *shard, const struct eng_request_key *key,
+void eng_decide_by_row(const struct eng_engine *engine, const struct tg_order_row *row,
                        const struct eng_body *body, struct eng_decision *decision)
 {
-    uint32_t slot = eng_requests_find(&shard->requests, key);
-    if (slot != ENG_SLOT_NONE) {
-        decide_known(shard, slot, body, decision);
-        return true;
+    struct eng_body known = eng_body_of_row(engine, row);
+    if (same_body(&known, body))
+        replay(decision, row->order_id, row->unit_price_minor, row->accepted_at_ms);
+    else
+        conflict(decision);
+}
+
+/* In flight, or kept. */
+static void decide_by_slot(const struct eng_shard *shard, uint32_t slot,
+                           const struct eng_body *body, struct eng_decision *decision)
+{
+    const struct eng_order *order = &shard->requests.orders[slot];
+    struct eng_body known = {.fingerprint = order->fingerprint,
+                             .unit_price_minor = order->unit_price_minor,
+                             .item = order->item,
+                             .quantity = order->quantity};
+    if (!same_body(&known, body)) {
+        conflict(decision);
+        return;
     }
-    if (!eng_request_elsewhere(shard->engine, shard->shard, key))
-        return false;
-    *decision = (struct eng_decision){.verdict = TG_REQUEST_ID_CONFLICT};
-    return true;
+    replay(decision, order->order_id, order->unit_price_minor, order->accepted_at_ms);
+    decision->in_flight = order->order_id == 0;
+    decision->slot = slot;
+    decision->generation = order->generation;
+}
+
+/* The index has matches. Of orders with this very id the youngest decides: one in a slot, else the
+ * one with the greatest order id. */
+static enum eng_load decide_by_matches(const struct eng_shard *shard,
+                                       const struct eng_request_key *key,
+                                       const struct eng_body *body, struct eng_decision *decision)
+{
+    const struct eng_requests *requests = &shard->requests;
+    struct tg_order_row row;
+    struct tg_life life;
+    bool has_life;
+    uint64_t youngest = 0;
+    uint32_t place;
+    for (uint32_t i = 0; (place = eng_requests_match(requests, key, i)) != ENG_SLOT_NONE; i++) {
+        if (eng_place_is_slot(place)) {
+            decide_by_slot(shard, place, body, decision);
+            return ENG_LOADED;
+        }
+        uint64_t order_id = eng_requests_entry(requests, place)->order_id;
+        if (order_id < youngest)
+            continue;
+        if (shard->loader.order(shard->loader.context, order_id, &row, &life, &has_life) !=
+            ENG_LOADED) {
+            eng_decide(decision, TG_BUSY, TG_FIELD_NONE); /* orders stay: it cannot be absent */
+            return ENG_UNREADABLE;
+        }
+        if (memcmp(row.request_id, key->words, TG_REQUEST_ID_BYTES) != 0)
+            continue;
+        eng_decide_by_row(shard->engine, &row, body, decision);
+        youngest = order_id;
+    }
+    return youngest != 0 ? ENG_LOADED : ENG_ABSENT;
+}
+
+enum eng_load eng_request_known(const struct eng_shard *shard, const struct eng_request_key *key,
+                                const struct eng_body *body, struct eng_decision *decision)
+{
+    enum eng_load known = ENG_ABSENT;
+    if (eng_requests_find(&shard->requests, key) != ENG_SLOT_NONE)
+        known = decide_by_matches(shard, key, body, decision);
+    if (known != ENG_ABSENT || !eng_request_elsewhere(shard->engine, shard->shard, key))
+        return known;
+    conflict(decision);
+    return ENG_LOADED;
 }
 
 static void fill_slot(struct eng_order *slot, const struct eng_body *body, int64_t now_ms)
@@ -254,7 +323,7 @@ uint32_t eng_request_bind(struct eng_shard *shard, const struct eng_request_key 
 {
     uint32_t slot = eng_requests_insert(&shard->requests, key);
     if (slot == ENG_SLOT_NONE) {
-        *decision = (struct eng_decision){.verdict = TG_BUSY};
+        eng_decide(decision, TG_BUSY, TG_FIELD_NONE);
         return ENG_SLOT_NONE;
     }
     /* The id is visible from here on. If another shard shows it too, one of the two may have been
@@ -262,23 +331,19 @@ uint32_t eng_request_bind(struct eng_shard *shard, const struct eng_request_key 
     fill_slot(&shard->requests.orders[slot], body, now_ms);
     if (eng_request_elsewhere(shard->engine, shard->shard, key)) {
         eng_requests_remove(&shard->requests, slot);
-        *decision = (struct eng_decision){.verdict = TG_REQUEST_ID_CONFLICT};
+        conflict(decision);
         return ENG_SLOT_NONE;
     }
-    *decision = (struct eng_decision){
-        .verdict = TG_ACCEPTED,
-        .slot = slot,
-        .generation = shard->requests.orders[slot].generation,
-    };
+    eng_decide(decision, TG_ACCEPTED, TG_FIELD_NONE);
+    decision->slot = slot;
+    decision->generation = shard->requests.orders[slot].generation;
     return slot;
 }
 
 void eng_request_settle(struct eng_shard *shard, uint32_t slot, uint64_t order_id)
 {
-    struct eng_order *order = &shard->requests.orders[slot];
-    tg_assert(order->order_id == 0 && order->quantity != 0);
     if (order_id != 0)
-        order->order_id = order_id;
+        eng_requests_durable(&shard->requests, slot, order_id);
     else
         eng_requests_remove(&shard->requests, slot);
 }

@@ -62,14 +62,21 @@ struct eng_body eng_body_of(const struct eng_shard *shard, const struct eng_item
  * For a plain order it is what eng_body_of says. */
 struct eng_body eng_body_of_row(const struct eng_engine *engine, const struct tg_order_row *row);
 
-/* Any thread: a shard other than this one knows the id. One table look-up for each. */
+/* Any thread: a shard other than this one knows the id, or a durable order of the same 64-bit keyed
+ * hash, which never happens by chance in practice. One table look-up for each. */
 bool eng_request_elsewhere(const struct eng_engine *engine, uint32_t shard,
                            const struct eng_request_key *key);
 
-/* True when this or another shard knows the id: `decision` says replayed, or conflict. Whoever
- * refuses an order asks this first: a retry gets its first answer, whatever has become of the sale,
- * and a conflict is told before any other refusal. */
-bool eng_request_known(const struct eng_shard *shard, const struct eng_request_key *key,
+/* Whether this or another shard knows the id. ENG_LOADED: `decision` says replayed, or conflict.
+ * ENG_ABSENT: it is new. ENG_UNREADABLE: it is known, or seems so, and the row that would tell
+ * cannot be loaded: `decision` says BUSY. Whoever refuses an order asks this first: a retry gets
+ * its first answer, whatever has become of the sale, and a conflict is told before any other
+ * refusal. Loads the row of an order that is durable. */
+enum eng_load eng_request_known(const struct eng_shard *shard, const struct eng_request_key *key,
+                                const struct eng_body *body, struct eng_decision *decision);
+
+/* What a retry with this body hears of the durable order of its id. Pure. */
+void eng_decide_by_row(const struct eng_engine *engine, const struct tg_order_row *row,
                        const struct eng_body *body, struct eng_decision *decision);
 
 /* Binds the id, which this shard does not know, and takes a slot, with Dekker's look at the other
@@ -79,7 +86,8 @@ uint32_t eng_request_bind(struct eng_shard *shard, const struct eng_request_key 
                           const struct eng_body *body, int64_t now_ms,
                           struct eng_decision *decision);
 
-/* The order is durable under `order_id`, or (0) was refused. */
+/* The order is durable under `order_id`, and its slot is freed unless it is kept; or (0) it was
+ * refused, and its slot is freed. */
 void eng_request_settle(struct eng_shard *shard, uint32_t slot, uint64_t order_id);
 
 /* --- taking --- */

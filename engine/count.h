@@ -23,18 +23,21 @@
 struct eng_buyer {
     uint64_t user_id;
     uint16_t channel;
+    /* NULL, or where the user's units of the item are counted: left by eng_count_check for an
+     * eng_count_add of the same item before anything else is counted. */
+    struct eng_holding *held;
 };
 
 /* ACCEPTED, LIMIT_REACHED or CHANNEL_SHARE_REACHED for `quantity` units more. */
 enum tg_verdict eng_count_check(const struct eng_shard *shard, const struct eng_item *item,
-                                struct eng_buyer buyer, uint32_t quantity);
+                                struct eng_buyer *buyer, uint32_t quantity);
 
 /* Counts an order; false, and nothing counted, when the table is full. */
-bool eng_count_add(struct eng_shard *shard, const struct eng_item *item, struct eng_buyer buyer,
-                   uint32_t quantity);
+bool eng_count_add(struct eng_shard *shard, const struct eng_item *item,
+                   const struct eng_buyer *buyer, uint32_t quantity);
 
 /* The order does not stand any more. */
 void eng_count_subtract(struct eng_shard *shard, const struct eng_item *item,
-                        struct eng_buyer buyer, uint32_t quantity);
+                        const struct eng_buyer *buyer, uint32_t quantity);
 
 #endif

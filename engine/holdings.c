@@ -4,10 +4,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define SEGMENT_MASK    (ENG_SEGMENT_HOLDINGS - 1)
-#define SEGMENT_FULL    (ENG_SEGMENT_HOLDINGS / 3 * 2)
 /* As in engine/requests.c: what is split stays split. */
-#define SEGMENT_AVERAGE (SEGMENT_FULL / 3)
+#define SEGMENT_AVERAGE (ENG_HOLDINGS_FULL / 3)
 
 enum tg_error eng_holdings_create(struct eng_holdings *holdings, uint32_t count_max,
                                   uint64_t hash_seed, struct tg_fault *fault)
@@ -43,8 +41,18 @@ static uint64_t hash_of(const struct eng_holdings *holdings, uint64_t user_id, u
 
 static uint32_t home(uint64_t hash)
 {
-    _Static_assert(ENG_SEGMENT_HOLDINGS == 1 << 11, "the eleven high bits");
-    return (uint32_t)(hash >> 53);
+    return (uint32_t)((hash >> 32) * ENG_SEGMENT_HOLDINGS >> 32);
+}
+
+static uint32_t next_slot(uint32_t at)
+{
+    return at + 1 < ENG_SEGMENT_HOLDINGS ? at + 1 : 0;
+}
+
+/* Steps from one slot forward to another. */
+static uint32_t steps(uint32_t from, uint32_t to)
+{
+    return to >= from ? to - from : to + ENG_SEGMENT_HOLDINGS - from;
 }
 
 static struct eng_holding *segment_slots(const struct eng_holdings *holdings, uint32_t segment)
@@ -52,22 +60,28 @@ static struct eng_holding *segment_slots(const struct eng_holdings *holdings, ui
     return holdings->slots + (size_t)segment * ENG_SEGMENT_HOLDINGS;
 }
 
-/* The slot of the entry, or the empty one where it would go. Ends, because a third is empty. */
+/* The slot of the entry, or the empty one where it would go. Ends, because some are empty. */
 static uint32_t locate(const struct eng_holding *slots, uint64_t hash, uint64_t user_id,
                        uint32_t item)
 {
     uint32_t at = home(hash);
     while (slots[at].units != 0 && (slots[at].user_id != user_id || slots[at].item != item))
-        at = (at + 1) & SEGMENT_MASK;
+        at = next_slot(at);
     return at;
+}
+
+struct eng_holding *eng_holdings_find(const struct eng_holdings *holdings, uint64_t user_id,
+                                      uint32_t item)
+{
+    uint64_t hash = hash_of(holdings, user_id, item);
+    struct eng_holding *slots =
+        segment_slots(holdings, eng_directory_segment(&holdings->directory, hash));
+    return &slots[locate(slots, hash, user_id, item)];
 }
 
 uint32_t eng_holdings_units(const struct eng_holdings *holdings, uint64_t user_id, uint32_t item)
 {
-    uint64_t hash = hash_of(holdings, user_id, item);
-    const struct eng_holding *slots =
-        segment_slots(holdings, eng_directory_segment(&holdings->directory, hash));
-    return slots[locate(slots, hash, user_id, item)].units;
+    return eng_holdings_find(holdings, user_id, item)->units;
 }
 
 void eng_holdings_prefetch(const struct eng_holdings *holdings, uint64_t user_id, uint32_t item)
@@ -81,18 +95,51 @@ void eng_holdings_prefetch(const struct eng_holdings *holdings, uint64_t user_id
 static void empty_slot(struct eng_holdings *holdings, uint32_t segment, uint32_t hole)
 {
     struct eng_holding *slots = segment_slots(holdings, segment);
-    for (uint32_t at = (hole + 1) & SEGMENT_MASK; slots[at].units != 0;
-         at = (at + 1) & SEGMENT_MASK) {
-        uint32_t from_home =
-            (at - home(hash_of(holdings, slots[at].user_id, slots[at].item))) & SEGMENT_MASK;
-        uint32_t from_hole = (at - hole) & SEGMENT_MASK;
-        if (from_home < from_hole)
+    for (uint32_t at = next_slot(hole); slots[at].units != 0; at = next_slot(at)) {
+        uint32_t at_home = home(hash_of(holdings, slots[at].user_id, slots[at].item));
+        if (steps(at_home, at) < steps(hole, at))
             continue;
         slots[hole] = slots[at];
         hole = at;
     }
     slots[hole].units = 0;
     holdings->directory.counts[segment]--;
+}
+
+/* The empty slot where an entry goes that is not there. */
+static uint32_t first_empty(const struct eng_holding *slots, uint64_t hash)
+{
+    uint32_t at = home(hash);
+    while (slots[at].units != 0)
+        at = next_slot(at);
+    return at;
+}
+
+/* Deals the entries of a segment out to two, each to where it belongs. An entry that stays can only
+ * move back, into the room that those before it left; so the walk begins behind an empty slot, and
+ * nothing is dealt twice. */
+static void deal(struct eng_holdings *holdings, uint32_t segment, uint32_t fresh,
+                 uint64_t split_bit)
+{
+    struct eng_holding *from = segment_slots(holdings, segment);
+    struct eng_holding *to = segment_slots(holdings, fresh);
+    uint32_t moved = 0, at = 0;
+    while (from[at].units != 0)
+        at++;
+    for (uint32_t left = ENG_SEGMENT_HOLDINGS; left > 0; left--) {
+        at = next_slot(at);
+        struct eng_holding each = from[at];
+        if (each.units == 0)
+            continue;
+        uint64_t hash = hash_of(holdings, each.user_id, each.item);
+        bool moves = hash & split_bit;
+        struct eng_holding *slots = moves ? to : from;
+        from[at].units = 0;
+        slots[first_empty(slots, hash)] = each;
+        moved += moves;
+    }
+    holdings->directory.counts[fresh] = moved;
+    holdings->directory.counts[segment] -= moved;
 }
 
 /* Moves half of a full segment to a fresh one; false when there is no room for another. */
@@ -102,53 +149,56 @@ static bool split(struct eng_holdings *holdings, uint32_t segment, uint64_t hash
     uint32_t fresh = eng_directory_fresh(&holdings->directory, segment, &split_bit);
     if (fresh == ENG_SEGMENT_NONE)
         return false;
-    struct eng_holding *from = segment_slots(holdings, segment);
-    struct eng_holding *to = segment_slots(holdings, fresh);
-    for (uint32_t at = 0; at < ENG_SEGMENT_HOLDINGS;) {
-        uint64_t each = hash_of(holdings, from[at].user_id, from[at].item);
-        if (from[at].units == 0 || !(each & split_bit)) {
-            at++;
-            continue;
-        }
-        to[locate(to, each, from[at].user_id, from[at].item)] = from[at];
-        holdings->directory.counts[fresh]++;
-        empty_slot(holdings, segment, at); /* another may have moved in: look again */
-    }
+    deal(holdings, segment, fresh, split_bit);
     eng_directory_publish(&holdings->directory, segment, fresh, hash);
     return true;
 }
 
-/* A new entry; false when the table is full. */
-static bool insert(struct eng_holdings *holdings, uint64_t hash, struct eng_holding holding)
+static uint32_t segment_of(const struct eng_holdings *holdings, const struct eng_holding *at)
 {
-    if (holdings->count == holdings->count_max)
-        return false;
-    uint32_t segment = eng_directory_segment(&holdings->directory, hash);
-    while (holdings->directory.counts[segment] >= SEGMENT_FULL) {
+    return (uint32_t)((uint64_t)(at - holdings->slots) / ENG_SEGMENT_HOLDINGS);
+}
+
+/* The slot for a new entry, which would be `at` if its segment were not full; NULL when there is no
+ * room for a split. */
+static struct eng_holding *split_until_room(struct eng_holdings *holdings, struct eng_holding *at,
+                                            uint64_t user_id, uint32_t item)
+{
+    uint64_t hash = hash_of(holdings, user_id, item);
+    uint32_t segment;
+    while (holdings->directory.counts[segment = segment_of(holdings, at)] >= ENG_HOLDINGS_FULL) {
         if (!split(holdings, segment, hash))
-            return false;
-        segment = eng_directory_segment(&holdings->directory, hash);
+            return NULL;
+        at = eng_holdings_find(holdings, user_id, item);
     }
-    struct eng_holding *slots = segment_slots(holdings, segment);
-    slots[locate(slots, hash, holding.user_id, holding.item)] = holding;
-    holdings->directory.counts[segment]++;
-    holdings->count++;
+    return at;
+}
+
+bool eng_holdings_add_at(struct eng_holdings *holdings, struct eng_holding *at, uint64_t user_id,
+                         uint32_t item, uint32_t units)
+{
+    tg_assert(units > 0);
+    if (at->units == 0) {
+        if (holdings->count == holdings->count_max)
+            return false;
+        if (holdings->directory.counts[segment_of(holdings, at)] >= ENG_HOLDINGS_FULL)
+            at = split_until_room(holdings, at, user_id, item);
+        if (!at)
+            return false;
+        at->user_id = user_id;
+        at->item = item;
+        holdings->directory.counts[segment_of(holdings, at)]++;
+        holdings->count++;
+    }
+    at->units += units;
     return true;
 }
 
 bool eng_holdings_add(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
                       uint32_t units)
 {
-    tg_assert(units > 0);
-    uint64_t hash = hash_of(holdings, user_id, item);
-    struct eng_holding *slots =
-        segment_slots(holdings, eng_directory_segment(&holdings->directory, hash));
-    struct eng_holding *slot = &slots[locate(slots, hash, user_id, item)];
-    if (slot->units == 0)
-        return insert(holdings, hash,
-                      (struct eng_holding){.user_id = user_id, .item = item, .units = units});
-    slot->units += units;
-    return true;
+    return eng_holdings_add_at(holdings, eng_holdings_find(holdings, user_id, item), user_id, item,
+                               units);
 }
 
 void eng_holdings_subtract(struct eng_holdings *holdings, uint64_t user_id, uint32_t item,
@@ -184,7 +234,7 @@ uint32_t eng_holdings_sweep(struct eng_holdings *holdings,
         }
         /* Another may move in: the next round looks at the same slot. */
         empty_slot(holdings, (uint32_t)(holdings->sweep_slot / ENG_SEGMENT_HOLDINGS),
-                   (uint32_t)(holdings->sweep_slot & SEGMENT_MASK));
+                   (uint32_t)(holdings->sweep_slot % ENG_SEGMENT_HOLDINGS));
         holdings->count--;
         dropped++;
     }

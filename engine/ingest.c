@@ -20,35 +20,28 @@ void eng_ingest_id(uint16_t channel, const uint8_t *external_id, size_t external
 
 /* --- an order that is known already --- */
 
-static bool same_body(const struct eng_engine *engine, const struct tg_order_row *a,
-                      const struct tg_order_row *b)
-{
-    struct eng_body first = eng_body_of_row(engine, a);
-    struct eng_body second = eng_body_of_row(engine, b);
-    return first.fingerprint == second.fingerprint && first.item == second.item &&
-           first.quantity == second.quantity && first.unit_price_minor == second.unit_price_minor;
-}
-
-/* Compares the order that is stored. One that comes again with a payment must have that payment: to
- * say "known" of a payment that nobody recorded would lose it. */
-static enum eng_step compare_stored(struct eng_work *work, uint64_t order_id,
-                                    const struct tg_order_row *row,
-                                    const struct tg_payment *payment, bool *same)
+/* Compares the order that is stored, and answers. One that comes again with a payment must have
+ * that payment: to say "known" of a payment that nobody recorded would lose it. */
+static enum eng_step answer_stored(struct eng_work *work, uint64_t order_id,
+                                   const struct tg_order_row *row, const struct tg_payment *payment,
+                                   struct eng_decision *decision)
 {
     struct eng_loader *loader = &work->shard->loader;
     bool has_life;
     if (!eng_change_room(work->shard, work->unit, 1, 1, 0))
-        return ENG_FINAL;
+        return eng_refuse(decision, TG_BUSY);
     struct tg_change *stored = eng_change_take(work->shard);
     enum eng_load load =
         loader->order(loader->context, order_id, &stored->row, &stored->life, &has_life);
     if (load == ENG_LOADED) {
+        struct eng_body body = eng_body_of_row(work->shard->engine, row);
         const struct tg_payment *known = payment ? eng_payment_find(&stored->life, payment) : NULL;
-        *same = same_body(work->shard->engine, &stored->row, row) &&
-                (!payment || (known && eng_payment_same(known, payment)));
+        eng_decide_by_row(work->shard->engine, &stored->row, &body, decision);
+        if (payment && !(known && eng_payment_same(known, payment)))
+            eng_refuse(decision, TG_REQUEST_ID_CONFLICT);
     }
     eng_change_free(work->shard, stored);
-    return load == ENG_LOADED ? ENG_RECORDED : ENG_LOAD_FAILED;
+    return load == ENG_LOADED ? ENG_FINAL : ENG_LOAD_FAILED;
 }
 
 /* Memory knows the id. ENG_WAIT: whether the payment is the same is seen when it is durable. */
@@ -60,24 +53,15 @@ static enum eng_step answer_remembered(struct eng_work *work, const struct tg_or
         return ENG_FINAL;
     if (decision->in_flight)
         return ENG_WAIT;
-    bool same;
-    uint64_t order_id = work->shard->requests.orders[decision->slot].order_id;
-    enum eng_step step = compare_stored(work, order_id, row, payment, &same);
-    if (step == ENG_FINAL)
-        return eng_refuse(decision, TG_BUSY);
-    if (step == ENG_RECORDED && !same)
-        return eng_refuse(decision, TG_REQUEST_ID_CONFLICT);
-    return step == ENG_RECORDED ? ENG_FINAL : step;
+    return answer_stored(work, decision->answer.order_id, row, payment, decision);
 }
 
 /* The database may know an id that memory forgot. ENG_RECORDED: it is new. */
 static enum eng_step look_up(struct eng_work *work, const struct tg_order_row *row,
-                             const struct tg_payment *payment, struct eng_decision *decision,
-                             uint64_t *known_order_id)
+                             const struct tg_payment *payment, struct eng_decision *decision)
 {
     struct eng_loader *loader = &work->shard->loader;
     uint64_t order_id;
-    bool same;
     switch (loader->ingested(loader->context, row->request_id, &order_id)) {
     case ENG_ABSENT:
         return ENG_RECORDED;
@@ -86,15 +70,7 @@ static enum eng_step look_up(struct eng_work *work, const struct tg_order_row *r
     case ENG_LOADED:
         break;
     }
-    enum eng_step step = compare_stored(work, order_id, row, payment, &same);
-    if (step == ENG_FINAL)
-        return eng_refuse(decision, TG_BUSY);
-    if (step == ENG_LOAD_FAILED)
-        return step;
-    eng_refuse(decision, same ? TG_ACCEPTED : TG_REQUEST_ID_CONFLICT);
-    decision->replayed = same;
-    *known_order_id = same ? order_id : 0;
-    return ENG_FINAL;
+    return answer_stored(work, order_id, row, payment, decision);
 }
 
 /* --- a new order --- */
@@ -177,17 +153,18 @@ static enum eng_step create(struct eng_work *work, const struct eng_item *item,
 enum eng_step eng_ingest(struct eng_shard *shard, struct eng_item *item,
                          const struct tg_order *order, int64_t ordered_at_ms,
                          const struct tg_payment *payment, int64_t now_ms, struct eng_unit *unit,
-                         struct eng_decision *decision, uint64_t *known_order_id)
+                         struct eng_decision *decision)
 {
     struct tg_order_row row;
     struct eng_work work;
     tg_assert(item->shard == shard->shard);
-    *known_order_id = 0;
     eng_work_begin(&work, shard, unit, now_ms);
     eng_row_of_order(&row, item, order, TG_ORDER_INGESTED, 0, now_ms);
-    if (eng_row_known(shard, &row, decision))
+    enum eng_step step = eng_row_known(shard, &row, decision);
+    if (step == ENG_FINAL)
         return answer_remembered(&work, &row, payment, decision);
-    enum eng_step step = look_up(&work, &row, payment, decision, known_order_id);
+    if (step == ENG_RECORDED)
+        step = look_up(&work, &row, payment, decision);
     if (step != ENG_RECORDED)
         return step;
     enum tg_verdict verdict = check(item, order, payment);

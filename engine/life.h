@@ -95,7 +95,7 @@ enum eng_step eng_life_change(struct eng_shard *shard, const struct eng_command 
                               struct eng_take *take, struct eng_result *result);
 
 /* OpenTeam: places the captain's order. `decision` as from eng_shard_place (replayed, in flight,
- * the answer's slot). Never ENG_WAIT. */
+ * the order's slot or its answer). Never ENG_WAIT. */
 enum eng_step eng_team_open(struct eng_shard *shard, struct eng_item *item,
                             const struct tg_order *order, int64_t now_ms, struct eng_unit *unit,
                             struct eng_decision *decision);
@@ -106,12 +106,11 @@ enum eng_step eng_team_join(struct eng_shard *shard, struct eng_item *item, uint
 
 /* One order of IngestOrders; `order->request_id` is eng_ingest_id of it, `payment` NULL when it is
  * not paid. ENG_WAIT: the same order is in flight, and whether it has the same payment is seen once
- * it is durable. A replay that only the database remembers has `slot` ENG_SLOT_NONE and its order
- * id in `known_order_id`. */
+ * it is durable. */
 enum eng_step eng_ingest(struct eng_shard *shard, struct eng_item *item,
                          const struct tg_order *order, int64_t ordered_at_ms,
                          const struct tg_payment *payment, int64_t now_ms, struct eng_unit *unit,
-                         struct eng_decision *decision, uint64_t *known_order_id);
+                         struct eng_decision *decision);
 
 /* The request id of an order that is known by (channel, external id): the 128-bit XXH3 of both, the
  * same for ever. Pure. */

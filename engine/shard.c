@@ -14,6 +14,7 @@
 #define SWEEPS_A_ROUND_EASY   16384
 #define SWEEPS_A_ROUND_URGENT 256
 #define SWEEP_SLOTS_MIN       512
+#define SWEEP_BUCKETS_MIN     96 /* each with up to seven entries elsewhere in memory */
 
 /* --- memory --- */
 
@@ -142,10 +143,8 @@ enum tg_error eng_engine_restore_sale(struct eng_engine *engine, const struct tg
 
 static void refuse(struct eng_decision *decision, enum tg_verdict verdict)
 {
-    *decision = (struct eng_decision){
-        .verdict = verdict,
-        .field = verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE,
-    };
+    eng_decide(decision, verdict,
+               verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE);
 }
 
 /* Of a PlaceOrder: the way into a group-buy is a team. */
@@ -200,20 +199,25 @@ static void fill_record(struct tg_record *record, const struct eng_item *item,
 
 /* Every check that can refuse, before anything moves. */
 static enum tg_verdict check(const struct eng_shard *shard, const struct eng_item *item,
-                             const struct tg_order *order, int64_t now_ms)
+                             const struct tg_order *order, struct eng_buyer *buyer, int64_t now_ms)
 {
     enum tg_verdict verdict = gate(item, order, now_ms);
     if (verdict != TG_ACCEPTED || !item->is_counted)
         return verdict;
-    return eng_count_check(shard, item, buyer_of(order), order->quantity);
+    return eng_count_check(shard, item, buyer, order->quantity);
 }
+
+/* A table of no more segments than this, 256 KiB, lies in the cache of its core anyway. */
+#define SEGMENTS_CACHED 8
 
 void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *item,
                         const struct tg_order *order)
 {
-    struct eng_request_key key =
-        eng_request_key(order->request_id, shard->engine->config.hash_seed);
-    eng_requests_prefetch(&shard->requests, &key);
+    if (shard->requests.directory.segment_count > SEGMENTS_CACHED) {
+        struct eng_request_key key =
+            eng_request_key(order->request_id, shard->engine->config.hash_seed);
+        eng_requests_prefetch(&shard->requests, &key);
+    }
     uint32_t available = atomic_load_explicit(&item->stock.available_units, memory_order_relaxed);
     if (item->per_user_limit != 0 && available != 0)
         eng_holdings_prefetch(&shard->holdings, order->user_id, item->item);
@@ -227,8 +231,9 @@ static uint32_t timers_of(const struct eng_item *item)
 
 /* Binds the id and counts the order; false with `decision` refused, and nothing left behind. */
 static bool take_place(struct eng_shard *shard, const struct eng_item *item,
-                       const struct tg_order *order, const struct eng_request_key *key,
-                       int64_t now_ms, struct eng_decision *decision)
+                       const struct tg_order *order, const struct eng_buyer *buyer,
+                       const struct eng_request_key *key, int64_t now_ms,
+                       struct eng_decision *decision)
 {
     if (!eng_timers_promise(shard, timers_of(item))) {
         refuse(decision, TG_BUSY);
@@ -238,7 +243,7 @@ static bool take_place(struct eng_shard *shard, const struct eng_item *item,
     uint32_t slot = eng_request_bind(shard, key, &body, now_ms, decision);
     if (slot == ENG_SLOT_NONE)
         goto err_after_promise;
-    if (item->is_counted && !eng_count_add(shard, item, buyer_of(order), order->quantity)) {
+    if (item->is_counted && !eng_count_add(shard, item, buyer, order->quantity)) {
         refuse(decision, TG_BUSY);
         goto err_after_bind;
     }
@@ -252,6 +257,15 @@ err_after_promise:
     return false;
 }
 
+/* The id, of which the index has a match, is known: `decision` is the answer. */
+static bool is_known(const struct eng_shard *shard, const struct eng_item *item,
+                     const struct tg_order *order, const struct eng_request_key *key,
+                     struct eng_decision *decision)
+{
+    struct eng_body body = eng_body_of(shard, item, order);
+    return eng_request_known(shard, key, &body, decision) != ENG_ABSENT;
+}
+
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision)
 {
@@ -260,15 +274,13 @@ void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struc
         eng_request_key(order->request_id, shard->engine->config.hash_seed);
 
     uint32_t known = eng_requests_find(&shard->requests, &key);
-    if (TG_PLANTED(REQUEST_ID_LATE) && known != ENG_SLOT_NONE &&
+    if (TG_PLANTED(REQUEST_ID_LATE) && eng_place_is_slot(known) &&
         shard->requests.orders[known].order_id == 0)
         known = ENG_SLOT_NONE;
-    if (known != ENG_SLOT_NONE) {
-        struct eng_body body = eng_body_of(shard, item, order);
-        eng_request_known(shard, &key, &body, decision);
+    if (known != ENG_SLOT_NONE && is_known(shard, item, order, &key, decision))
         return;
-    }
-    enum tg_verdict verdict = check(shard, item, order, now_ms);
+    struct eng_buyer buyer = buyer_of(order);
+    enum tg_verdict verdict = check(shard, item, order, &buyer, now_ms);
     if (verdict != TG_ACCEPTED) {
         bool conflict = eng_request_elsewhere(shard->engine, shard->shard, &key);
         refuse(decision, conflict ? TG_REQUEST_ID_CONFLICT : verdict);
@@ -278,7 +290,7 @@ void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struc
         refuse(decision, TG_BUSY);
         return;
     }
-    if (!take_place(shard, item, order, &key, now_ms, decision))
+    if (!take_place(shard, item, order, &buyer, &key, now_ms, decision))
         return;
     eng_item_transfer(item, TG_UNITS_NONE, (uint8_t)tg_policy_units(item->stock_policy),
                       order->quantity, 0);
@@ -306,7 +318,7 @@ void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *re
                           quantity, 0);
     item->orders_in_flight--;
     if (item->is_counted)
-        eng_count_subtract(shard, item, buyer, quantity);
+        eng_count_subtract(shard, item, &buyer, quantity);
     eng_request_settle(shard, record->order.slot, 0);
     if (!TG_PLANTED(TIMER_ROOM_LEAKED))
         eng_timers_return(shard, timers_of(item));
@@ -354,7 +366,7 @@ static enum tg_error restore_count(struct eng_engine *engine, const struct tg_or
     const struct eng_item *item = &engine->catalog.items[line->item];
     struct eng_shard *shard = &engine->shards[item->shard];
     struct eng_buyer buyer = {.user_id = row->user_id, .channel = row->channel};
-    if (!item->is_counted || eng_count_add(shard, item, buyer, line->quantity))
+    if (!item->is_counted || eng_count_add(shard, item, &buyer, line->quantity))
         return TG_ERR_OK;
     return tg_fault_set(fault, TG_ERR_FULL,
                         "more than %u users hold limited items: raise engine.holdings_max",
@@ -391,47 +403,67 @@ static enum tg_error restore_timer(struct eng_shard *shard, const struct eng_ite
     return TG_ERR_OK;
 }
 
-static enum tg_error restore_request(struct eng_shard *shard, const struct tg_order_row *row,
-                                     struct tg_fault *fault)
+static struct eng_shard *shard_of(const struct eng_engine *engine, const struct tg_order_row *row)
 {
-    const struct eng_engine *engine = shard->engine;
+    tg_assert(row->item < engine->catalog.item_count);
+    return &engine->shards[engine->catalog.items[row->item].shard];
+}
+
+enum tg_error eng_engine_restore_request(struct eng_engine *engine, const struct tg_order_row *row,
+                                         int64_t now_ms, struct tg_fault *fault)
+{
+    struct eng_requests *requests = &shard_of(engine, row)->requests;
+    if (row->accepted_at_ms < now_ms - engine->config.request_ttl_ms)
+        return TG_ERR_OK;
     struct eng_request_key key = eng_request_key(row->request_id, engine->config.hash_seed);
-    struct eng_body body = eng_body_of_row(engine, row);
-    /* Two orders may own one id when the time to live was shorter once: the younger one counts. */
-    uint32_t slot = eng_requests_find(&shard->requests, &key);
-    if (slot == ENG_SLOT_NONE)
-        slot = eng_requests_insert(&shard->requests, &key);
-    if (slot == ENG_SLOT_NONE)
-        return tg_fault_set(fault, TG_ERR_FULL,
-                            "more than %u orders to remember in one shard: raise "
-                            "engine.orders_max or lower engine.request_ttl_s",
-                            shard->requests.orders_max);
-    struct eng_order *order = &shard->requests.orders[slot];
-    order->order_id = row->order_id;
-    order->fingerprint = body.fingerprint;
-    order->unit_price_minor = body.unit_price_minor;
-    order->accepted_at_ms = row->accepted_at_ms;
-    order->item = body.item;
-    order->quantity = body.quantity;
-    return TG_ERR_OK;
+    if (eng_requests_restore(requests, &key, row->order_id, row->accepted_at_ms))
+        return TG_ERR_OK;
+    return tg_fault_set(fault, TG_ERR_FULL,
+                        "more than %u orders to remember in one shard: raise "
+                        "engine.orders_max or lower engine.request_ttl_s",
+                        requests->orders_max);
+}
+
+enum tg_error eng_engine_restore_counts(struct eng_engine *engine, const struct tg_order_row *row,
+                                        const struct tg_life *life, int64_t now_ms,
+                                        struct tg_fault *fault)
+{
+    struct eng_shard *shard = shard_of(engine, row);
+    const struct eng_item *item = &engine->catalog.items[row->item];
+    enum tg_error error = TG_ERR_OK;
+    bool stands = !life || eng_state_stands(life->state);
+    if (stands && !eng_item_counts_are_gone(item, now_ms) && !TG_PLANTED(COUNT_NOT_RESTORED))
+        error = restore_counts(engine, row, fault);
+    return error == TG_ERR_OK ? restore_timer(shard, item, row, life, fault) : error;
 }
 
 enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
                                        const struct tg_life *life, int64_t now_ms,
                                        struct tg_fault *fault)
 {
-    tg_assert(row->item < engine->catalog.item_count);
-    const struct eng_item *item = &engine->catalog.items[row->item];
-    struct eng_shard *shard = &engine->shards[item->shard];
-    enum tg_error error = TG_ERR_OK;
-    bool stands = !life || eng_state_stands(life->state);
-    if (stands && !eng_item_counts_are_gone(item, now_ms) && !TG_PLANTED(COUNT_NOT_RESTORED))
-        error = restore_counts(engine, row, fault);
-    if (error == TG_ERR_OK)
-        error = restore_timer(shard, item, row, life, fault);
-    if (error == TG_ERR_OK && row->accepted_at_ms >= now_ms - engine->config.request_ttl_ms)
-        error = restore_request(shard, row, fault);
-    return error;
+    enum tg_error error = eng_engine_restore_counts(engine, row, life, now_ms, fault);
+    return error == TG_ERR_OK ? eng_engine_restore_request(engine, row, now_ms, fault) : error;
+}
+
+void eng_engine_restore_request_prefetch(const struct eng_engine *engine,
+                                         const struct tg_order_row *row)
+{
+    struct eng_request_key key = eng_request_key(row->request_id, engine->config.hash_seed);
+    eng_requests_prefetch(&shard_of(engine, row)->requests, &key);
+}
+
+/* The lines of a cart beyond the first are few, and not asked for. */
+void eng_engine_restore_counts_prefetch(const struct eng_engine *engine,
+                                        const struct tg_order_row *row)
+{
+    if (engine->catalog.items[row->item].per_user_limit != 0)
+        eng_holdings_prefetch(&shard_of(engine, row)->holdings, row->user_id, row->item);
+}
+
+void eng_engine_restore_prefetch(const struct eng_engine *engine, const struct tg_order_row *row)
+{
+    eng_engine_restore_request_prefetch(engine, row);
+    eng_engine_restore_counts_prefetch(engine, row);
 }
 
 /* --- an operator's adjustment --- */
@@ -525,10 +557,11 @@ static bool is_over(void *context, uint32_t key)
     return false;
 }
 
-static uint32_t sweep_slots(uint32_t slots, uint32_t count, uint32_t count_max)
+/* How much of a table of so many slots, or buckets, the next sweep looks at. */
+static uint32_t sweep_part(uint32_t least, uint32_t slots, uint32_t count, uint32_t count_max)
 {
     bool urgent = count > count_max / 2;
-    return SWEEP_SLOTS_MIN + slots / (urgent ? SWEEPS_A_ROUND_URGENT : SWEEPS_A_ROUND_EASY);
+    return least + slots / (urgent ? SWEEPS_A_ROUND_URGENT : SWEEPS_A_ROUND_EASY);
 }
 
 uint32_t eng_shard_sweep(struct eng_shard *shard, int64_t now_ms)
@@ -536,11 +569,13 @@ uint32_t eng_shard_sweep(struct eng_shard *shard, int64_t now_ms)
     struct sweep sweep = {.engine = shard->engine, .now_ms = now_ms};
     struct eng_requests *requests = &shard->requests;
     struct eng_holdings *holdings = &shard->holdings;
+    uint32_t buckets = requests->directory.segment_count * ENG_SEGMENT_BUCKETS;
     uint32_t holding_slots = holdings->directory.segment_count * ENG_SEGMENT_HOLDINGS;
     return eng_requests_sweep(
                requests,
                now_ms - shard->engine->config.request_ttl_ms / (TG_PLANTED(ID_FORGOTTEN_EARLY) + 1),
-               sweep_slots(requests->high_water, requests->count, requests->orders_max)) +
-           eng_holdings_sweep(holdings, is_over, &sweep,
-                              sweep_slots(holding_slots, holdings->count, holdings->count_max));
+               sweep_part(SWEEP_BUCKETS_MIN, buckets, requests->count, requests->orders_max)) +
+           eng_holdings_sweep(
+               holdings, is_over, &sweep,
+               sweep_part(SWEEP_SLOTS_MIN, holding_slots, holdings->count, holdings->count_max));
 }

@@ -49,8 +49,9 @@ enum eng_load {
     ENG_UNREADABLE,
 };
 
-/* Where a shard gets durable rows from; of the shard's thread. What it gives is at least as new as
- * the last completion that the shard has settled. */
+/* Where a shard gets durable rows from: those that it changes, and those of orders that come again
+ * (memory keeps little more than their ids). Of the shard's thread. What it gives is at least as
+ * new as the last completion that the shard has settled. */
 struct eng_loader {
     void *context;
     /* The order; `life` is as eng_life_initial makes it when none is stored. */
@@ -98,7 +99,7 @@ struct eng_shard {
     struct eng_locks locks; /* orders and teams with a change in flight */
     struct eng_wheel *wheel;
     uint32_t timers_promised;  /* room kept: by orders in flight, and on shard 0 by sales to come */
-    struct eng_loader loader;  /* set by the owner before the first change */
+    struct eng_loader loader;  /* set by the owner before the first decision */
     struct tg_change *changes; /* TG_CHANGES_MAX of them */
     uint32_t change_free;      /* number + 1 of the first free one */
     uint32_t change_high_water;
@@ -131,11 +132,30 @@ enum tg_error eng_engine_restore_sale(struct eng_engine *engine, const struct tg
 
 /* Puts back a durable order at start-up, in the order of ids; its stock came with its sale. `life`
  * is NULL for an order that was not changed. Remembers its request id (unless it is older than the
- * time to live), counts it when it stands and its counts are not gone, and sets its payment timer.
- * TG_ERR_FULL names the limit to raise. */
+ * time to live; of two orders with one id the younger counts: eng_requests_restore), counts it when
+ * it stands and its counts are not gone, and sets its payment timer. Loads nothing. TG_ERR_FULL
+ * names the limit to raise. */
 enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
                                        const struct tg_life *life, int64_t now_ms,
                                        struct tg_fault *fault);
+
+/* Its two halves, which write nothing in common: one thread may call the first for all orders and
+ * another the second, in any order of the two. The first remembers the request id; the second does
+ * the counting and sets the timer. */
+enum tg_error eng_engine_restore_request(struct eng_engine *engine, const struct tg_order_row *row,
+                                         int64_t now_ms, struct tg_fault *fault);
+enum tg_error eng_engine_restore_counts(struct eng_engine *engine, const struct tg_order_row *row,
+                                        const struct tg_life *life, int64_t now_ms,
+                                        struct tg_fault *fault);
+
+/* Each starts to bring into the cache what its half will look at, some orders ahead of it, on the
+ * thread that calls that half. The row's sale was restored. */
+void eng_engine_restore_request_prefetch(const struct eng_engine *engine,
+                                         const struct tg_order_row *row);
+void eng_engine_restore_counts_prefetch(const struct eng_engine *engine,
+                                        const struct tg_order_row *row);
+/* Both. */
+void eng_engine_restore_prefetch(const struct eng_engine *engine, const struct tg_order_row *row);
 
 /* What became of an order. */
 struct eng_decision {
@@ -143,9 +163,22 @@ struct eng_decision {
     enum tg_field field; /* with INVALID_ARGUMENT */
     bool replayed;       /* ACCEPTED before: nothing was decided, `record` is untouched */
     bool in_flight;      /* replayed, and the first is not durable yet: answer behind a fence */
-    uint32_t slot;       /* with ACCEPTED: the order's slot ... */
-    uint32_t generation; /* ... and its generation */
+    /* ACCEPTED, new or in flight: the order's slot, for whoever keeps it until it is durable. Else
+     * `slot` may say anything. */
+    uint32_t slot;
+    uint32_t generation;
+    struct tg_answer answer; /* replayed and not in flight: what it was answered; else anything */
 };
+
+/* Sets all but the fields that say nothing with such a verdict. */
+static inline void eng_decide(struct eng_decision *decision, enum tg_verdict verdict,
+                              enum tg_field field)
+{
+    decision->verdict = verdict;
+    decision->field = field;
+    decision->replayed = false;
+    decision->in_flight = false;
+}
 
 /* --- any thread --- */
 
@@ -164,7 +197,8 @@ void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *it
 
 /* Decides one order for an item of this shard; TEAM_REQUIRED for items of a group-buy. `record` is
  * where an accepted order is written; NULL means that the journal is full, and what would be
- * accepted is BUSY. So it is without room for the order's timer. */
+ * accepted is BUSY. So it is without room for the order's timer, and so is a retry of a durable
+ * order whose row cannot be loaded. */
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision);
 
@@ -174,8 +208,9 @@ void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *re
 /* The order's record was refused by the storage: gives everything back. */
 void eng_shard_order_refused(struct eng_shard *shard, const struct tg_record *record);
 
-/* The answer to an accepted order of any kind, from its slot: ACCEPTED with the price as the order
- * has it, or STORAGE_FULL when it has been given back since (the generation is another). */
+/* The answer to an accepted order of any kind, from a slot that was kept (eng_requests_keep) since
+ * the order was in flight: ACCEPTED with the price as the order has it, or STORAGE_FULL when it has
+ * been given back since (the generation is another). */
 struct tg_answer eng_shard_answer(const struct eng_shard *shard, uint32_t slot,
                                   uint32_t generation);
 

@@ -54,7 +54,8 @@ static enum tg_verdict check_line(const struct eng_shard *shard, const struct en
         verdict = eng_item_gate_stock(item, line->quantity);
     if (verdict != TG_ACCEPTED || !begins_to_stand(take) || !item->is_counted)
         return verdict;
-    return eng_count_check(shard, item, buyer_of(take), line->quantity);
+    struct eng_buyer buyer = buyer_of(take);
+    return eng_count_check(shard, item, &buyer, line->quantity);
 }
 
 static bool check(const struct eng_shard *shard, const struct eng_take *take, int64_t now_ms,
@@ -72,10 +73,11 @@ static bool check(const struct eng_shard *shard, const struct eng_take *take, in
 /* Takes the order's counts of the first `count` lines back. */
 static void uncount(struct eng_shard *shard, const struct eng_take *take, uint32_t count)
 {
+    const struct eng_buyer buyer = buyer_of(take);
     for (uint32_t i = 0; i < count; i++) {
         struct eng_item *item = own_item(shard, &take->lines[i]);
         if (item && item->is_counted)
-            eng_count_subtract(shard, item, buyer_of(take), take->lines[i].quantity);
+            eng_count_subtract(shard, item, &buyer, take->lines[i].quantity);
     }
 }
 
@@ -83,10 +85,11 @@ static void uncount(struct eng_shard *shard, const struct eng_take *take, uint32
 static bool count(struct eng_shard *shard, const struct eng_take *take,
                   enum tg_verdict refusals[TG_ORDER_LINES_MAX])
 {
+    const struct eng_buyer buyer = buyer_of(take);
     for (uint32_t i = 0; i < take->line_count; i++) {
         struct eng_item *item = own_item(shard, &take->lines[i]);
         if (!item || !item->is_counted ||
-            eng_count_add(shard, item, buyer_of(take), take->lines[i].quantity))
+            eng_count_add(shard, item, &buyer, take->lines[i].quantity))
             continue;
         uncount(shard, take, i);
         refusals[i] = TG_BUSY;

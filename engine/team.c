@@ -318,8 +318,9 @@ enum eng_step eng_team_open(struct eng_shard *shard, struct eng_item *item,
     struct eng_work work;
     tg_assert(item->shard == shard->shard);
     eng_row_of_order(&row, item, order, TG_ORDER_CAPTAIN, 0, now_ms);
-    if (eng_row_known(shard, &row, decision))
-        return ENG_FINAL;
+    enum eng_step step = eng_row_known(shard, &row, decision);
+    if (step != ENG_RECORDED)
+        return step;
     enum tg_verdict verdict = check_open(shard, item, order, now_ms);
     if (verdict != TG_ACCEPTED)
         return eng_refuse(decision, verdict);
@@ -331,9 +332,9 @@ enum eng_step eng_team_open(struct eng_shard *shard, struct eng_item *item,
     work.team = eng_change_team_take(shard);
     team_fill(work.team, item, order->user_id, now_ms);
     work.counted_team = eng_count_team(shard, work.team);
-    enum eng_step step = work.counted_team && eng_work_timers(&work, 1) == ENG_RECORDED
-                             ? seat_order(&work, item, decision)
-                             : eng_refuse(decision, TG_BUSY);
+    step = work.counted_team && eng_work_timers(&work, 1) == ENG_RECORDED
+               ? seat_order(&work, item, decision)
+               : eng_refuse(decision, TG_BUSY);
     if (step == ENG_RECORDED)
         return eng_work_record(&work);
     eng_work_drop(&work, false);
@@ -405,8 +406,9 @@ enum eng_step eng_team_join(struct eng_shard *shard, struct eng_item *item, uint
     struct eng_work work;
     tg_assert(item->shard == shard->shard);
     eng_row_of_order(&row, item, order, TG_ORDER_JOINER, team_id, now_ms);
-    if (eng_row_known(shard, &row, decision))
-        return ENG_FINAL;
+    enum eng_step step = eng_row_known(shard, &row, decision);
+    if (step != ENG_RECORDED)
+        return step;
     enum tg_verdict verdict =
         check_sale(item, item->sale_price_minor, order->unit_price_minor, now_ms);
     if (verdict == TG_ACCEPTED && team_id == 0)
@@ -414,7 +416,7 @@ enum eng_step eng_team_join(struct eng_shard *shard, struct eng_item *item, uint
     if (verdict != TG_ACCEPTED)
         return eng_refuse(decision, verdict);
     eng_work_begin(&work, shard, unit, now_ms);
-    enum eng_step step = join(&work, item, &row, new_buyer, decision);
+    step = join(&work, item, &row, new_buyer, decision);
     if (step == ENG_RECORDED)
         return eng_work_record(&work);
     eng_work_drop(&work, false);

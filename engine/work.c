@@ -195,11 +195,8 @@ static void give_back(struct eng_work *work)
 
 enum eng_step eng_refuse(struct eng_decision *decision, enum tg_verdict verdict)
 {
-    *decision = (struct eng_decision){
-        .verdict = verdict,
-        .field = verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE,
-        .slot = ENG_SLOT_NONE,
-    };
+    eng_decide(decision, verdict,
+               verdict == TG_INVALID_ARGUMENT ? TG_FIELD_PER_ORDER : TG_FIELD_NONE);
     return ENG_FINAL;
 }
 
@@ -234,12 +231,20 @@ static struct eng_request_key key_of(const struct eng_shard *shard, const struct
     return eng_request_key(row->request_id, shard->engine->config.hash_seed);
 }
 
-bool eng_row_known(const struct eng_shard *shard, const struct tg_order_row *row,
-                   struct eng_decision *decision)
+enum eng_step eng_row_known(const struct eng_shard *shard, const struct tg_order_row *row,
+                            struct eng_decision *decision)
 {
     struct eng_request_key key = key_of(shard, row);
     struct eng_body body = eng_body_of_row(shard->engine, row);
-    return eng_request_known(shard, &key, &body, decision);
+    switch (eng_request_known(shard, &key, &body, decision)) {
+    case ENG_ABSENT:
+        return ENG_RECORDED;
+    case ENG_LOADED:
+        return ENG_FINAL;
+    case ENG_UNREADABLE:
+        break;
+    }
+    return ENG_LOAD_FAILED;
 }
 
 void eng_work_create(struct eng_work *work, const struct eng_item *item,

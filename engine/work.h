@@ -89,9 +89,10 @@ void eng_row_of_order(struct tg_order_row *row, const struct eng_item *item,
 /* The order has a seat in a team. Pure. */
 bool eng_row_in_team(const struct tg_order_row *row);
 
-/* A new order's request id is known already: `decision` is the answer. */
-bool eng_row_known(const struct eng_shard *shard, const struct tg_order_row *row,
-                   struct eng_decision *decision);
+/* ENG_RECORDED: a new order's request id is new as well. ENG_FINAL: it is known, `decision` is the
+ * answer. */
+enum eng_step eng_row_known(const struct eng_shard *shard, const struct tg_order_row *row,
+                            struct eng_decision *decision);
 /* Ends a new order with a refusal. */
 enum eng_step eng_refuse(struct eng_decision *decision, enum tg_verdict verdict);
 /* The same with INVALID_ARGUMENT and its field. */

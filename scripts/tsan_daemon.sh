@@ -1,7 +1,8 @@
 #!/bin/sh
 # The daemon itself under ThreadSanitizer, with the network, its timers and its writer: three cores,
 # every story that tidegate-load can play, one reader of the outbox that acks and one that does not,
-# then a drain. Lanes fill early and the outbox keeps little, so that both have work to do.
+# then a drain and a start on what they left. Lanes fill early and the outbox keeps little, so that
+# both have work to do.
 #
 # Prints every race that was found. Exits 1 for one, or when an audit or the database is not right.
 #
@@ -24,16 +25,26 @@ trap 'exit 130' INT TERM
 
 ctl() { "$tools/tidegatectl" --server "$server" "$@"; }
 
-TSAN_OPTIONS="second_deadlock_stack=1:log_path=$dir/race" "$daemon_build/tidegated" \
-    --data-dir "$dir/data" --listen 127.0.0.1:0 --threads 3 --set server.lane_backlog=64 \
-    --set engine.orders_max=3000000 --set engine.holdings_max=3000000 \
-    --set engine.timers_max=3000000 --set storage.map_gib=4 --set events.keep_s=2 \
-    --set events.keep_mib=1 >"$dir/ready" 2>"$dir/daemon.log" &
-daemon=$!
-while ! grep -q ready "$dir/ready"; do
-    kill -0 "$daemon" 2>/dev/null || { cat "$dir/daemon.log" >&2; exit 1; }
-    sleep 0.05
-done
+daemon_start() {
+    : >"$dir/ready"
+    TSAN_OPTIONS="second_deadlock_stack=1:log_path=$dir/race" "$daemon_build/tidegated" \
+        --data-dir "$dir/data" --listen 127.0.0.1:0 --threads 3 --set server.lane_backlog=64 \
+        --set engine.orders_max=3000000 --set engine.holdings_max=3000000 \
+        --set engine.timers_max=3000000 --set storage.map_gib=4 --set events.keep_s=2 \
+        --set events.keep_mib=1 >"$dir/ready" 2>"$dir/daemon.log" &
+    daemon=$!
+    while ! grep -q ready "$dir/ready"; do
+        kill -0 "$daemon" 2>/dev/null || { cat "$dir/daemon.log" >&2; exit 1; }
+        sleep 0.05
+    done
+}
+daemon_stop() {
+    kill "$daemon"
+    wait "$daemon" || { echo "  the daemon exited with $?" >&2; status=1; }
+    daemon=''
+}
+
+daemon_start
 server=$(sed 's/.* ready on \([^ ]*\) .*/\1/' "$dir/ready")
 
 ctl events group-create tsan >/dev/null
@@ -56,9 +67,11 @@ done
 
 for pid in $readers; do kill "$pid" 2>/dev/null || true; done
 readers=''
-kill "$daemon"
-wait "$daemon" || { echo "  the daemon exited with $?" >&2; status=1; }
-daemon=''
+daemon_stop
+# Once more: recovery reads on one thread and restores the engine on another.
+daemon_start
+echo "  recovery: $(sed -n 's/.* recovered \(.*\) in .*/\1/p' "$dir/daemon.log")"
+daemon_stop
 [ -s "$dir/events" ] || { echo '  no event was read' >&2; cat "$dir/events.log" >&2; status=1; }
 echo "  $(wc -l <"$dir/events") events were read as they came"
 for race in "$dir"/race.*; do

@@ -63,7 +63,7 @@ struct srv_placing {
     uint32_t position;         /* in that */
     struct srv_cart *cart;     /* owned */
     /* what came of it */
-    uint32_t slot; /* of the shard, while it is on its way to the disk */
+    uint32_t slot; /* of the shard, kept while it is on its way to the disk */
     uint32_t generation;
     struct tg_answer answer; /* with ACCEPTED */
 };

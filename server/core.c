@@ -328,6 +328,16 @@ static bool complete(struct srv_core *core, const struct srv_pending *pending,
     return true;
 }
 
+/* How far ahead of its completion an order's item is asked for. */
+#define COMPLETIONS_AHEAD 8
+
+static void prefetch_completion(const struct srv_core *core)
+{
+    const struct tg_record *record = tg_journal_completion_ahead(&core->journal, COMPLETIONS_AHEAD);
+    if (record && record->kind == TG_RECORD_ORDER)
+        eng_catalog_stock_prefetch(&core->shard->engine->catalog, record->item);
+}
+
 static void take_completions(struct srv_core *core)
 {
     /* What is appended meanwhile, such as the next fence of a request that waits on, is for the
@@ -336,6 +346,7 @@ static void take_completions(struct srv_core *core)
     struct tg_record *record;
     for (; left > 0 && (record = tg_journal_completion(&core->journal, &sequence)); left--) {
         struct srv_pending pending = core->pending[sequence & (TG_JOURNAL_RECORDS - 1)];
+        prefetch_completion(core);
         bool is_fence = record->kind == TG_RECORD_FENCE;
         if (!complete(core, &pending, record))
             return;

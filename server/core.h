@@ -64,6 +64,8 @@
 #define SRV_ARENA_BYTES      ((size_t)16 * 1024 * 1024)
 #define SRV_SCRATCH_BYTES    (TG_FRAME_BATCH_BYTES_MAX + (size_t)64)
 
+_Static_assert(SRV_FENCED_MAX < ENG_KEPT_MAX, "slots for those that are out from behind a fence");
+
 /* Where an answer goes. */
 struct srv_address {
     net_conn_ref conn;
@@ -136,7 +138,8 @@ struct srv_hold_list {
 /* An order that waits for its group. What it points to lies in the frame. */
 struct srv_staged {
     struct srv_address address;
-    struct eng_item *item;
+    struct eng_item *item; /* once it is found */
+    uint32_t item_begin;   /* where the look-up of it begins: eng_catalog_item_begin */
     struct tg_order order;
 };
 

@@ -1,13 +1,11 @@
 #include "server/life.h"
 
-#include "base/log.h"
 #include "server/cart.h"
 #include "server/lanes.h"
 #include "server/server.h"
 #include "server/show.h"
 #include "server/waits.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,8 +34,7 @@ static enum eng_step ask_change(struct srv_core *core, struct srv_control *contr
 
 static enum eng_step ask_placing(struct srv_core *core, struct srv_control *control,
                                  enum eng_acquired acquired, struct eng_unit *unit,
-                                 struct eng_take *take, struct eng_decision *decision,
-                                 uint64_t *known_order_id)
+                                 struct eng_take *take, struct eng_decision *decision)
 {
     const struct srv_placing *placing = &control->placing;
     struct eng_shard *shard = core->shard;
@@ -49,57 +46,28 @@ static enum eng_step ask_placing(struct srv_core *core, struct srv_control *cont
                              &placing->order, core->now_ms, unit, decision);
     case TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS:
         return eng_ingest(shard, placing->item, &placing->order, placing->ordered_at_ms,
-                          placing->is_paid ? &placing->payment : NULL, core->now_ms, unit, decision,
-                          known_order_id);
+                          placing->is_paid ? &placing->payment : NULL, core->now_ms, unit,
+                          decision);
     default: /* PLACE_ORDER: server/control.c sends nothing else this way */
         return eng_cart_place(shard, &placing->cart->cart, acquired, core->now_ms, unit, take,
                               decision, placing->cart->refusals);
     }
 }
 
-/* The answer to an order whose slot knows its id, or knows that it was given back. */
-static void answer_from_slot(struct srv_core *core, struct srv_control *control)
-{
-    struct srv_placing *placing = &control->placing;
-    placing->answer = eng_shard_answer(core->shard, placing->slot, placing->generation);
-    placing->answer.unit_price_minor = placing->order.unit_price_minor;
-    control->verdict = (enum tg_verdict)placing->answer.verdict;
-}
-
-/* The answer to a retry that only the database remembers. False when it cannot be read. */
-static bool answer_from_row(struct srv_core *core, struct srv_control *control, uint64_t order_id)
-{
-    struct tg_order_row row;
-    struct tg_life life;
-    bool has_life;
-    struct tg_fault fault;
-    if (sto_read_order(core->reader, order_id, &row, &life, &has_life, &fault) != TG_ERR_OK) {
-        tg_log_error("order %" PRIu64 " cannot be read: %s", order_id, fault.text);
-        return false;
-    }
-    control->placing.answer = (struct tg_answer){.order_id = order_id,
-                                                 .unit_price_minor = row.unit_price_minor,
-                                                 .accepted_at_ms = row.accepted_at_ms};
-    return true;
-}
-
-/* What a decision about a new order means for its request. */
-static enum eng_step take_decision(struct srv_core *core, struct srv_control *control,
-                                   enum eng_step step, const struct eng_decision *decision,
-                                   uint64_t known_order_id)
+/* What a decision about a new order means for its request: the slot of one that goes to the disk is
+ * kept for the answer. */
+static void take_decision(struct srv_core *core, struct srv_control *control, enum eng_step step,
+                          const struct eng_decision *decision)
 {
     struct srv_placing *placing = &control->placing;
     srv_control_refuse(control, decision->verdict, decision->field);
-    placing->slot = decision->slot;
-    placing->generation = decision->generation;
-    if (!decision->replayed || decision->verdict != TG_ACCEPTED)
-        return step;
-    if (decision->slot != ENG_SLOT_NONE)
-        answer_from_slot(core, control);
-    else if (!answer_from_row(core, control, known_order_id))
-        return ENG_LOAD_FAILED;
-    placing->answer.replayed = control->verdict == TG_ACCEPTED;
-    return step;
+    if (step == ENG_RECORDED) {
+        placing->slot = decision->slot;
+        placing->generation = decision->generation;
+        eng_requests_keep(&core->shard->requests, placing->slot);
+    } else if (decision->replayed) {
+        placing->answer = decision->answer;
+    }
 }
 
 static enum eng_step ask(struct srv_core *core, struct srv_control *control,
@@ -109,9 +77,7 @@ static enum eng_step ask(struct srv_core *core, struct srv_control *control,
     if (control->kind == TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER)
         return ask_change(core, control, acquired, unit, take);
     struct eng_decision decision = {0};
-    uint64_t known_order_id = 0;
-    enum eng_step step =
-        ask_placing(core, control, acquired, unit, take, &decision, &known_order_id);
+    enum eng_step step = ask_placing(core, control, acquired, unit, take, &decision);
     /* When the first is durable, or was refused, a retry is decided like any other. */
     if (decision.replayed && decision.in_flight) {
         control->wait.slot = decision.slot;
@@ -120,7 +86,8 @@ static enum eng_step ask(struct srv_core *core, struct srv_control *control,
     }
     if (step != ENG_FINAL && step != ENG_RECORDED)
         return step;
-    return take_decision(core, control, step, &decision, known_order_id);
+    take_decision(core, control, step, &decision);
+    return step;
 }
 
 /* It is decided again when all that is in flight now has completed. False: it cannot wait. */
@@ -291,11 +258,20 @@ void srv_life_settle_record(struct srv_core *core, const struct tg_record *recor
         srv_cart_settle(core, &spread, control);
 }
 
+/* The order's slot knows its id, or knows that it was given back. */
+static void settle_placing(struct srv_core *core, struct srv_placing *placing,
+                           enum tg_verdict *verdict)
+{
+    placing->answer = eng_shard_answer(core->shard, placing->slot, placing->generation);
+    eng_requests_let_go(&core->shard->requests, placing->slot, placing->generation);
+    *verdict = (enum tg_verdict)placing->answer.verdict;
+}
+
 void srv_life_settle(struct srv_core *core, struct srv_control *control,
                      const struct tg_record *record)
 {
     if (control->kind != TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER)
-        answer_from_slot(core, control);
+        settle_placing(core, &control->placing, &control->verdict);
     else if (record->outcome != TG_OUTCOME_DURABLE)
         srv_control_refuse(control, TG_STORAGE_FULL, TG_FIELD_NONE);
 }

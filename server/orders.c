@@ -2,9 +2,10 @@
  * order waits in its lane before it is decided (server/lanes.h). Carts go another way
  * (server/life.h).
  *
- * Orders are staged in small groups: reading one asks for the memory that deciding it will need, so
- * that the cache misses of a group overlap. A group ends when it is full, when the received bytes
- * end, and before any other request. */
+ * Orders are staged in small groups, and a group takes each step together: read, find the item,
+ * decide. Each step asks for the memory that the next one will need, so that the cache misses of a
+ * group overlap. A group ends when it is full, when the received bytes end, and before any other
+ * request. */
 #include "server/core.h"
 
 #include "base/assert.h"
@@ -25,6 +26,9 @@ static struct tg_answer refusal(enum tg_verdict verdict, enum tg_field field)
 
 /* --- deciding --- */
 
+/* What a retry of a durable order costs beside a plain order, whose row is read for it. */
+#define REPLAY_FRAMES 4
+
 bool srv_orders_decide(struct srv_core *core, struct eng_item *item, const struct tg_order *order,
                        const struct srv_address *address, struct tg_answer *answer)
 {
@@ -37,8 +41,8 @@ bool srv_orders_decide(struct srv_core *core, struct eng_item *item, const struc
     }
     if (decision.replayed) {
         if (!decision.in_flight) {
-            *answer = eng_shard_answer(core->shard, decision.slot, decision.generation);
-            answer->replayed = 1;
+            *answer = decision.answer;
+            net_loop_spend(core->net, REPLAY_FRAMES);
             return true;
         }
         if (!record) {
@@ -109,15 +113,13 @@ enum reading {
     READ_CART,
 };
 
-/* Decodes an order and finds its item. */
-static enum reading read_order(struct srv_core *core, struct tg_bytes message,
-                               struct tg_order *order, struct eng_item **item,
+static enum reading read_order(struct tg_bytes message, struct tg_order *order,
                                struct tg_answer *answer)
 {
     enum tg_field field = TG_FIELD_NONE;
     switch (tg_order_decode(message, order, &field)) {
     case TG_DECODE_OK:
-        break;
+        return READ_ORDER;
     case TG_DECODE_MALFORMED:
         *answer = refusal(TG_INVALID_ARGUMENT, TG_FIELD_ORDER);
         return READ_REFUSED;
@@ -125,15 +127,9 @@ static enum reading read_order(struct srv_core *core, struct tg_bytes message,
         *answer = refusal(TG_INVALID_ARGUMENT, field);
         return READ_REFUSED;
     case TG_DECODE_CART:
-        return READ_CART;
+        break;
     }
-    const struct eng_catalog *catalog = &core->shard->engine->catalog;
-    *item = eng_catalog_item(catalog, order->sale_id, order->sku, order->sku_bytes);
-    if (*item)
-        return READ_ORDER;
-    bool sale_known = eng_catalog_sale(catalog, order->sale_id) != NULL;
-    *answer = refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
-    return READ_REFUSED;
+    return READ_CART;
 }
 
 bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
@@ -225,7 +221,7 @@ void srv_orders_deliver(struct srv_core *core, const struct srv_address *address
         net_conn_end(core->net, conn, orders);
 }
 
-/* --- requests: read, stage, decide in groups --- */
+/* --- requests: read, stage, find, decide in groups --- */
 
 /* An answer that is known at once. */
 static void answer_now(struct srv_core *core, const struct srv_address *address,
@@ -257,10 +253,35 @@ static void decide_one(struct srv_core *core, const struct srv_staged *staged)
         net_conn_begin(conn, 1);
 }
 
+/* Finds the item of a staged order; NULL, and answered, when there is none. */
+static void find_item(struct srv_core *core, struct srv_staged *staged)
+{
+    const struct eng_catalog *catalog = &core->shard->engine->catalog;
+    const struct tg_order *order = &staged->order;
+    staged->item = eng_catalog_item_end(catalog, staged->item_begin, order->sale_id, order->sku,
+                                        order->sku_bytes);
+    if (!staged->item) {
+        bool sale_known = eng_catalog_sale(catalog, order->sale_id) != NULL;
+        struct tg_answer answer =
+            refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
+        answer_now(core, &staged->address, &answer);
+    } else if (staged->item->shard == core->core) {
+        eng_shard_prefetch(core->shard, staged->item, order);
+    }
+}
+
 void srv_orders_decide_staged(struct srv_core *core)
 {
-    for (uint32_t i = 0; i < core->staged_count; i++)
-        decide_one(core, &core->staged[i]);
+    const struct eng_catalog *catalog = &core->shard->engine->catalog;
+    struct srv_staged *staged = core->staged;
+    uint32_t count = core->staged_count;
+    for (uint32_t i = 0; i < count; i++)
+        eng_catalog_item_prefetch(catalog, staged[i].item_begin);
+    for (uint32_t i = 0; i < count; i++)
+        find_item(core, &staged[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (staged[i].item)
+            decide_one(core, &staged[i]);
     core->staged_count = 0;
 }
 
@@ -269,7 +290,8 @@ static bool place(struct srv_core *core, struct tg_bytes message, const struct s
 {
     struct srv_staged *staged = &core->staged[core->staged_count];
     struct tg_answer answer;
-    switch (read_order(core, message, &staged->order, &staged->item, &answer)) {
+    const struct tg_order *order = &staged->order;
+    switch (read_order(message, &staged->order, &answer)) {
     case READ_ORDER:
         break;
     case READ_REFUSED:
@@ -279,8 +301,8 @@ static bool place(struct srv_core *core, struct tg_bytes message, const struct s
         return false;
     }
     staged->address = *address;
-    if (staged->item->shard == core->core)
-        eng_shard_prefetch(core->shard, staged->item, &staged->order);
+    staged->item_begin = eng_catalog_item_begin(&core->shard->engine->catalog, order->sale_id,
+                                                order->sku, order->sku_bytes);
     if (++core->staged_count == SRV_STAGED_MAX)
         srv_orders_decide_staged(core);
     return true;

@@ -184,12 +184,34 @@ static bool on_group(void *context, const struct tg_group *group, struct tg_faul
     return false;
 }
 
-static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life,
-                     struct tg_fault *fault)
+/* The two halves of an order: counts and timer on the thread that reads, request id on this one. */
+static bool on_order_counts(void *context, const struct tg_order_row *row,
+                            const struct tg_life *life, struct tg_fault *fault)
 {
     struct recovering *recovering = context;
-    return eng_engine_restore_order(&recovering->server->engine, row, life, recovering->now_ms,
-                                    fault) == TG_ERR_OK;
+    return eng_engine_restore_counts(&recovering->server->engine, row, life, recovering->now_ms,
+                                     fault) == TG_ERR_OK;
+}
+
+static void on_order_counts_ahead(void *context, const struct tg_order_row *row)
+{
+    struct recovering *recovering = context;
+    eng_engine_restore_counts_prefetch(&recovering->server->engine, row);
+}
+
+static bool on_order_request(void *context, const struct tg_order_row *row,
+                             const struct tg_life *life, struct tg_fault *fault)
+{
+    struct recovering *recovering = context;
+    (void)life;
+    return eng_engine_restore_request(&recovering->server->engine, row, recovering->now_ms,
+                                      fault) == TG_ERR_OK;
+}
+
+static void on_order_request_ahead(void *context, const struct tg_order_row *row)
+{
+    struct recovering *recovering = context;
+    eng_engine_restore_request_prefetch(&recovering->server->engine, row);
 }
 
 static bool on_team(void *context, const struct tg_team *team, struct tg_fault *fault)
@@ -207,9 +229,12 @@ static enum tg_error recover(struct srv_server *server, struct sto_recovery_stat
     };
     struct sto_recovery recovery = {
         .context = &recovering,
+        .reads_ahead = true,
         .sale = on_sale,
         .group = on_group,
-        .order = on_order,
+        .reader = {.take = on_order_counts, .ahead = on_order_counts_ahead},
+        .order = on_order_request,
+        .order_ahead = on_order_request_ahead,
         .team = on_team,
     };
     enum tg_error error = sto_recover(server->storage, &recovery, stats, fault);

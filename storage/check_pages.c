@@ -27,6 +27,7 @@ enum kind {
     TEAMS,
     GROUPS,
     INGESTED,
+    STOCK_LOG,
     KINDS,
 };
 
@@ -45,6 +46,7 @@ static const struct {
     [TEAMS] = {"teams", offsetof(struct sto_verify_report, teams)},
     [GROUPS] = {"groups", 0},
     [INGESTED] = {"ingested", 0},
+    [STOCK_LOG] = {"stock_log", 0},
 };
 
 /* `number` is the key of those that have numbers. */
@@ -64,7 +66,7 @@ static const char *row_problem(enum kind kind, uint64_t number, const MDB_val *k
     } row;
     const void *at = value->mv_data;
     size_t size = value->mv_size;
-    uint32_t sale;
+    uint32_t sale, entries;
     uint64_t order_id;
     switch (kind) {
     case META:
@@ -91,6 +93,8 @@ static const char *row_problem(enum kind kind, uint64_t number, const MDB_val *k
         return key->mv_size != TG_REQUEST_ID_BYTES
                    ? "its key has the wrong size"
                    : sto_row_ingested_decode(at, size, key->mv_data, &order_id);
+    case STOCK_LOG:
+        return sto_row_log_check(at, size, number, &entries);
     case KINDS:
         break;
     }

@@ -1,6 +1,6 @@
 /* The commit step: one batch, one transaction, one fsync.
  *
- *   begin -> rows of every record -> one stock row per touched item -> old events dropped
+ *   begin -> rows of every record -> the stock of touched items -> old events dropped
  *                        |                                                    |
  *                        |                room on the disk? <-----------------+
  *                        |                     |      |
@@ -14,7 +14,7 @@
  * commit_rows.c says what each record writes, retention.c what is dropped, room.c what is kept
  * back.
  */
-#include "storage/step.h"
+#include "storage/stock_log.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -104,6 +104,7 @@ static void step_done(struct sto_step *step, int64_t begun_ns)
 {
     struct sto_env *env = step->env;
     struct sto_commit_stats *stats = &env->stats;
+    sto_stock_log_keep(step);
     sto_step_shadow_keep(env);
     env->adjustment_last = step->adjustment_last;
     stats->sequence = step->sequence;

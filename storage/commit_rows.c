@@ -1,7 +1,8 @@
 /* What each kind of record writes, and the shadow of the stock that goes with it.
  *
- * Orders and events append to their tables, so their rows are encoded straight into the page. Stock
- * rows are written once per item and batch, however many of its orders the batch holds. */
+ * Orders and events append to their tables, so their rows are encoded straight into the page. The
+ * stock is written once per item and batch, however many of its orders the batch holds:
+ * stock_log.c. */
 #include "storage/step.h"
 
 #include "base/assert.h"
@@ -177,6 +178,7 @@ static int put_item(struct sto_step *step, const struct tg_sale_def *def,
 static int put_sale(struct sto_step *step, const struct tg_sale_def *def)
 {
     int rc;
+    step->makes_items = true;
     void *row = row_reserve(step, step->env->tables.sales, &def->sale, sizeof(def->sale),
                             sto_row_sale_bytes(def), MDB_NOOVERWRITE, &rc);
     if (row)
@@ -455,32 +457,4 @@ int sto_step_put(struct sto_step *step, const struct tg_span *span)
             return rc;
     }
     return 0;
-}
-
-static int put_stock_row(struct sto_step *step, MDB_cursor *cursor, uint32_t item)
-{
-    MDB_val key = {sizeof(item), &item};
-    MDB_val value = {STO_STOCK_ROW_BYTES, NULL};
-    int rc = mdb_cursor_put(cursor, &key, &value, MDB_RESERVE);
-    if (rc == 0)
-        sto_row_stock_encode(value.mv_data, item, &step->env->items[item].stock);
-    return rc;
-}
-
-/* In the order of item numbers, which the bits give for nothing: a cursor that stays on its page
- * costs a little over half of one that searches the tree again for each item. */
-int sto_step_put_stock(struct sto_step *step)
-{
-    struct sto_env *env = step->env;
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(step->txn, env->tables.stock, &cursor);
-    if (rc)
-        return rc;
-    uint32_t left = env->touched_count;
-    for (uint32_t word = 0; rc == 0 && left > 0; word++) {
-        for (uint64_t bits = env->touched_bits[word]; rc == 0 && bits; bits &= bits - 1, left--)
-            rc = put_stock_row(step, cursor, word * 64 + (uint32_t)__builtin_ctzll(bits));
-    }
-    mdb_cursor_close(cursor);
-    return rc;
 }

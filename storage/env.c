@@ -79,6 +79,7 @@ int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables)
         {"teams", MDB_INTEGERKEY, 2, &tables->teams},
         {"ingested", 0, 2, &tables->ingested},
         {"groups", 0, 2, &tables->groups},
+        {"stock_log", MDB_INTEGERKEY, 3, &tables->stock_log},
     };
     for (int i = 0; i < STO_TABLES; i++) {
         int rc = mdb_dbi_open(txn, wanted[i].name, wanted[i].flags | flags, wanted[i].table);
@@ -471,7 +472,8 @@ static enum tg_error memory_take(struct sto_env *env, struct tg_fault *fault)
     env->items = tg_mem_map(items_max * sizeof(*env->items));
     env->touched = tg_mem_map(items_max * sizeof(*env->touched));
     env->touched_bits = tg_mem_map(sto_item_words(items_max) * sizeof(uint64_t));
-    if (env->items && env->touched && env->touched_bits)
+    env->logged_bits = tg_mem_map(sto_item_words(items_max) * sizeof(uint64_t));
+    if (env->items && env->touched && env->touched_bits && env->logged_bits)
         return TG_ERR_OK;
     return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the stock of %u items", items_max);
 }
@@ -481,6 +483,7 @@ static void memory_release(struct sto_env *env)
     tg_mem_unmap(env->items, env->options.items_max * sizeof(*env->items));
     tg_mem_unmap(env->touched, env->options.items_max * sizeof(*env->touched));
     tg_mem_unmap(env->touched_bits, sto_item_words(env->options.items_max) * sizeof(uint64_t));
+    tg_mem_unmap(env->logged_bits, sto_item_words(env->options.items_max) * sizeof(uint64_t));
     free((char *)env->options.data_dir);
     free(env);
 }

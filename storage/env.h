@@ -4,7 +4,7 @@
  * Threads: the shadow and everything under "writer thread" belongs to the writer (before it
  * starts, to recovery). LMDB handles are set at open and then only read.
  *
- * Always, between two calls: the shadow equals the durable stock rows.
+ * Always, between two calls: the shadow equals the durable stock (storage/stock_log.h).
  */
 #ifndef TG_STORAGE_ENV_H
 #define TG_STORAGE_ENV_H
@@ -20,16 +20,17 @@ struct sto_tables {
     MDB_dbi stock;
     MDB_dbi orders;
     MDB_dbi adjustments;
-    MDB_dbi lives; /* these and the rest: of format 2 */
+    MDB_dbi lives; /* from here on: of format 2 */
     MDB_dbi events;
     MDB_dbi teams;
     MDB_dbi ingested;
     MDB_dbi groups;
+    MDB_dbi stock_log; /* of format 3 */
 };
 
-#define STO_TABLES 11
+#define STO_TABLES 12
 
-/* In the place of a table of format 2 that a database of format 1 does not have: empty. It is the
+/* In the place of a table that a database of an older format does not have: empty. It is the
  * number of LMDB's own free list, so nothing but sto_table_walk may be asked about it. */
 #define STO_NO_TABLE 0u
 
@@ -62,7 +63,10 @@ struct sto_env {
     struct sto_touched *touched; /* options.items_max, the first touched_count are in use */
     uint32_t touched_count;
     uint64_t *touched_bits; /* a bit for each item number: it is in `touched` */
-    bool used;              /* recovered, or committed to: too late to recover */
+    uint64_t *logged_bits;  /* likewise: the stock log names it */
+    uint64_t log_last;      /* number of the log's newest row, also when it is empty */
+    uint64_t log_rows;
+    bool used; /* recovered, or committed to: too late to recover */
     uint64_t adjustment_last;
     struct sto_retention retention;
     struct sto_commit_stats stats; /* event_first is set at open */
@@ -73,8 +77,8 @@ struct sto_env {
 void sto_item_rules_set(struct sto_item *slot, const struct tg_sale_def *def,
                         const struct tg_item_def *item);
 
-/* Opens the tables in `txn`; `flags` is MDB_CREATE or 0: then those of format 2 may be missing, and
- * are STO_NO_TABLE. 0 or LMDB's error. */
+/* Opens the tables in `txn`; `flags` is MDB_CREATE or 0: then those of later formats than 1 may be
+ * missing, and are STO_NO_TABLE. 0 or LMDB's error. */
 int sto_tables_open(MDB_txn *txn, unsigned flags, struct sto_tables *tables);
 
 /* The shortest time to live of request ids that the database has seen; false: none is known. */

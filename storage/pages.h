@@ -48,7 +48,7 @@ struct sto_pages_report {
 /* Looks at the commit `txnid` of data.mdb in `data_dir`. TG_ERR_OK: sound. TG_ERR_CORRUPT: damaged;
  * `fault` has the first damage and what to do. TG_ERR_TIMEOUT: it is not the newest commit nor the
  * one before it any more. Else why it could not look. A file that LMDB has not yet written to is
- * sound, and so is none. Cost: 20 ns a row and 1 us a page, and a bit of memory for each page
+ * sound, and so is none. Cost: 5 ns a row and 1 us a page, and a bit of memory for each page
  * of the file; bounded by the size of the file, whatever is in it. */
 enum tg_error sto_pages_look(const char *data_dir, uint64_t txnid,
                              const struct sto_pages_look *look, struct sto_pages_report *report,

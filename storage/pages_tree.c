@@ -277,16 +277,51 @@ static void rows_give(struct sto_pages_walk *w, struct sto_pages_tree *tree,
 
 /* --- pages --- */
 
+/* Whether a leaf of 64-bit keys is what nearly every one of a large file is: its nodes lie in the
+ * order of their keys, without a hole, each with its value inside the page. It is sound then: this
+ * is what nodes_problem and keys_problem ask, at a quarter of their cost. False: ask these. */
+static bool leaf_is_plain(const struct sto_pages_walk *w, const struct place *place)
+{
+    struct sto_pages_head head = head_of(place->page);
+    if (head.lower <= HEAD_BYTES || head.lower % 2 || head.upper % 2 || head.upper < head.lower ||
+        head.upper > w->page_bytes)
+        return false;
+    uint32_t count = (head.lower - HEAD_BYTES) / 2;
+    uint32_t end = w->page_bytes;
+    uint64_t before = 0, key;
+    if (place->low)
+        memcpy(&before, place->low->at, sizeof(before));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t offset = offset_of(place->page, i);
+        if (offset < head.upper || offset % 2 || offset + NODE_BYTES + sizeof(key) > end)
+            return false;
+        struct sto_pages_node node = node_at(place->page, offset);
+        uint64_t bytes = NODE_BYTES + sizeof(key) + (uint64_t)value_bytes(&node);
+        memcpy(&key, place->page + offset + NODE_BYTES, sizeof(key));
+        bool follows = key > before || (i == 0 && (!place->low || key == before));
+        if (node.flags != 0 || node.key_bytes != sizeof(key) || !follows ||
+            offset + ((bytes + 1) & ~1ull) != end)
+            return false;
+        before = key;
+        end = offset;
+    }
+    if (!place->high)
+        return end == head.upper;
+    memcpy(&key, place->high->at, sizeof(key));
+    return end == head.upper && before < key;
+}
+
 static bool leaf_walk(struct sto_pages_walk *w, struct sto_pages_tree *tree,
                       const struct place *place)
 {
-    const char *problem = nodes_problem(w, tree, place->page, false);
+    bool is_plain = tree->key_bytes == sizeof(uint64_t) && leaf_is_plain(w, place);
+    const char *problem = is_plain ? NULL : nodes_problem(w, tree, place->page, false);
     if (problem)
         return damaged(w, tree, place, problem);
     uint32_t count = (head_of(place->page).lower - HEAD_BYTES) / 2;
     if (count == 0)
         return damaged(w, tree, place, "it is empty");
-    problem = keys_problem(tree, place, 0, count);
+    problem = is_plain ? NULL : keys_problem(tree, place, 0, count);
     if (problem)
         damaged(w, tree, place, problem);
     if (tree->found.depth == 0)
@@ -295,7 +330,8 @@ static bool leaf_walk(struct sto_pages_walk *w, struct sto_pages_tree *tree,
         damaged(w, tree, place, "it is not as deep as the others");
     tree->found.leaf_pages++;
     tree->found.entries += count;
-    rows_give(w, tree, place, count);
+    if (tree->row || !is_plain)
+        rows_give(w, tree, place, count);
     return true;
 }
 

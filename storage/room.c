@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-/* Pages that a commit writes beside its rows: tree paths of eleven tables, dropped events, free
+/* Pages that a commit writes beside its rows: tree paths of twelve tables, dropped events, free
  * list, meta. */
 #define PAGES_BESIDE_ROWS 96
 
@@ -44,10 +44,10 @@ static uint64_t halves_kept(const struct sto_step *step)
 /* Pages of all tables in this transaction. */
 static int tables_pages(MDB_txn *txn, const struct sto_tables *tables, uint64_t *pages)
 {
-    const MDB_dbi all[STO_TABLES] = {tables->meta,     tables->sales,      tables->items,
-                                     tables->stock,    tables->orders,     tables->lives,
-                                     tables->events,   tables->teams,      tables->groups,
-                                     tables->ingested, tables->adjustments};
+    const MDB_dbi all[STO_TABLES] = {tables->meta,     tables->sales,       tables->items,
+                                     tables->stock,    tables->orders,      tables->lives,
+                                     tables->events,   tables->teams,       tables->groups,
+                                     tables->ingested, tables->adjustments, tables->stock_log};
     *pages = 0;
     for (size_t i = 0; i < STO_TABLES; i++) {
         MDB_stat stat;
@@ -98,12 +98,12 @@ static int weigh(const struct sto_step *step, uint64_t *added, uint64_t *reusabl
     return rc;
 }
 
-/* Bytes that the step may write. Generous: rows half as large again, and a page for every stock row
- * and every row that is not at the end of its table. */
+/* Bytes that the step may write. Generous: rows half as large again, and a page for every row that
+ * is not at the end of its table and every row of the stock log. */
 static uint64_t bytes_at_most(const struct sto_step *step)
 {
     return step->row_bytes + step->row_bytes / 2 +
-           (step->env->touched_count + step->scattered_pages + PAGES_BESIDE_ROWS) *
+           (step->stock_rows + step->log_rows + step->scattered_pages + PAGES_BESIDE_ROWS) *
                (uint64_t)step->env->page_bytes;
 }
 

@@ -266,6 +266,56 @@ const char *sto_row_stock_decode(const void *row, size_t size, uint32_t item,
     return NULL;
 }
 
+/* --- the stock log --- */
+
+static size_t log_entry_at(uint32_t entry)
+{
+    return STO_LOG_ROW_BYTES + (size_t)entry * STO_LOG_ENTRY_BYTES;
+}
+
+void sto_row_log_put(void *row, uint32_t entry, uint32_t item, const struct tg_stock *stock)
+{
+    size_t at = log_entry_at(entry);
+    PUT(row, at, item);
+    PUT(row, at + 4, stock->available_units);
+    PUT(row, at + 8, stock->reserved_units);
+    PUT(row, at + 12, stock->sold_units);
+    PUT(row, at + 16, stock->restocked_units);
+}
+
+void sto_row_log_seal(void *row, uint64_t number, uint32_t entries)
+{
+    uint8_t *bytes = row;
+    tg_assert(entries >= 1 && entries <= STO_LOG_ENTRIES_MAX);
+    bytes[4] = 1;
+    bytes[5] = bytes[6] = bytes[7] = 0;
+    sto_row_seal(row, sto_row_log_bytes(entries), &number, sizeof(number));
+}
+
+const char *sto_row_log_check(const void *row, size_t size, uint64_t number, uint32_t *entries)
+{
+    const char *problem =
+        sto_row_check(row, size, sto_row_log_bytes(1), sto_row_log_bytes(STO_LOG_ENTRIES_MAX), 1,
+                      &number, sizeof(number));
+    if (problem)
+        return problem;
+    if ((size - STO_LOG_ROW_BYTES) % STO_LOG_ENTRY_BYTES != 0)
+        return STO_WRONG_SIZE;
+    *entries = (uint32_t)((size - STO_LOG_ROW_BYTES) / STO_LOG_ENTRY_BYTES);
+    return NULL;
+}
+
+void sto_row_log_get(const void *row, uint32_t entry, uint32_t *item, struct tg_stock *stock)
+{
+    size_t at = log_entry_at(entry);
+    *stock = (struct tg_stock){0};
+    GET(row, at, *item);
+    GET(row, at + 4, stock->available_units);
+    GET(row, at + 8, stock->reserved_units);
+    GET(row, at + 12, stock->sold_units);
+    GET(row, at + 16, stock->restocked_units);
+}
+
 /* --- orders --- */
 
 /* Byte 5 of a plain order. It was the order's state while rows said so; it never had another. */

@@ -84,6 +84,19 @@
  */
 #define STO_STOCK_ROW_BYTES 32
 
+/* stock_log, key: number u64, growing by one. What commits made of the stock of many items
+ * (storage/stock_log.h); the initial stock is in the stock row. 1 .. STO_LOG_ENTRIES_MAX entries.
+ *
+ *    0      4     5       8
+ *   +------+-----+-------+----------------------------------------------------------------------+
+ *   | crc  | ver | 0 0 0 | for each: item u32, available u32, reserved u32, sold u32,           |
+ *   |      |     |       |           restocked i64                                              |
+ *   +------+-----+-------+----------------------------------------------------------------------+
+ */
+#define STO_LOG_ROW_BYTES   8
+#define STO_LOG_ENTRY_BYTES 24
+#define STO_LOG_ENTRIES_MAX 80 /* two rows fill a page of 4 KiB */
+
 /* orders, key: order id u64. A plain order (no flags) is of version 1: byte 5 is 1, the external id
  * is what is left of the row. 56 bytes without one, so that 55 orders fill a page of 4 KiB.
  *
@@ -283,6 +296,15 @@ void sto_row_sale_encode(void *row, const struct tg_sale_def *def);
 /* One item of sale number `sale`; key item->item. */
 void sto_row_item_encode(void *row, uint32_t sale, const struct tg_item_def *item);
 void sto_row_stock_encode(void *row, uint32_t item, const struct tg_stock *stock);
+
+static inline size_t sto_row_log_bytes(uint32_t entries)
+{
+    return STO_LOG_ROW_BYTES + (size_t)entries * STO_LOG_ENTRY_BYTES;
+}
+
+/* A row of the stock log is filled entry by entry, then sealed. */
+void sto_row_log_put(void *row, uint32_t entry, uint32_t item, const struct tg_stock *stock);
+void sto_row_log_seal(void *row, uint64_t number, uint32_t entries);
 /* A new plain order, of a TG_RECORD_ORDER; key record->order_id. The hot one: a few tens of
  * nanoseconds. */
 void sto_row_plain_encode(void *row, const struct tg_record *record);
@@ -312,6 +334,10 @@ const char *sto_row_item_decode(const void *row, size_t size, uint32_t number, u
 /* Does not judge promise 1: a row can be undamaged and wrong. */
 const char *sto_row_stock_decode(const void *row, size_t size, uint32_t item,
                                  struct tg_stock *stock);
+
+/* The number of its entries, and each of them; `initial_units` of an entry is 0. */
+const char *sto_row_log_check(const void *row, size_t size, uint64_t number, uint32_t *entries);
+void sto_row_log_get(const void *row, uint32_t entry, uint32_t *item, struct tg_stock *stock);
 /* Fills `order` but for unused lines. Also checks that the id of a plain order or a cart carries
  * its item's partition; of others it may be that of the sale's first item (tg_item_partition),
  * which a row does not know. */

@@ -31,7 +31,11 @@ struct sto_step {
     enum sto_held events_held;
     uint64_t events_bytes;    /* of their table, behind this step */
     uint64_t records;         /* taken */
-    uint64_t row_bytes;       /* written so far, without stock rows */
+    uint64_t row_bytes;       /* written so far, without stock */
+    uint64_t stock_rows;      /* written in place */
+    uint64_t log_rows;        /* appended to the stock log */
+    bool makes_items;         /* a sale was created */
+    bool folds;               /* the stock log is emptied */
     uint64_t scattered_pages; /* that rows not at the end of their table may need to themselves */
     uint64_t free_bytes;      /* as the look at the filesystem found it */
     uint64_t needed_bytes;    /* what this batch may take of them */
@@ -51,9 +55,6 @@ int sto_step_room(struct sto_step *step);
 /* Writes what every record of the span asks for, in order, and fills in ids and outcomes; begins
  * the transaction when the first one needs it. 0 or LMDB's error. */
 int sto_step_put(struct sto_step *step, const struct tg_span *span);
-
-/* Writes the stock rows of all touched items. */
-int sto_step_put_stock(struct sto_step *step);
 
 /* The step is over: the shadow stays, or goes back to what it was before. */
 void sto_step_shadow_keep(struct sto_env *env);

@@ -15,7 +15,8 @@
  *   meta          "format"                    version of the whole database
  *   sales         sale number (u32)           id, kind, state, window, currency, name
  *   items         item number (u32)           sale number, sku, prices, limits
- *   stock         item number (u32)           struct tg_stock
+ *   stock         item number (u32)           struct tg_stock, but for items that the log names
+ *   stock_log     number (u64, appended)      struct tg_stock of many items (storage/stock_log.h)
  *   orders        order id (u64, appended)    struct tg_order_row: never changed
  *   lives         order id (u64)              struct tg_life: what became of it; none while as
  *                                             accepted
@@ -41,8 +42,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 2: lives, events, teams, ingested, groups; a database of format 1 is taken over at open. */
-#define STO_FORMAT_VERSION 2u
+/* 2: lives, events, teams, ingested, groups. 3: stock_log. A database of an older format is taken
+ * over at open. */
+#define STO_FORMAT_VERSION 3u
 
 /* Spans in one batch: two for each shard. */
 #define STO_BATCH_SPANS_MAX (2 * TG_SHARDS_MAX)
@@ -53,8 +55,14 @@ struct sto_options {
     uint64_t free_bytes_min; /* refuse batches when the filesystem has less than this free */
     uint32_t items_max;      /* items the engine can hold; bounds item numbers */
     uint32_t readers_max;    /* concurrent struct sto_reader */
+    uint32_t log_items_min;  /* items of a commit that are logged; 0: STO_LOG_ITEMS_MIN */
     uint32_t request_ttl_s;  /* how long the engine remembers an id, for sto_verify; 0: for ever */
 };
+
+/* Fewer touched items than this are written in place, while the stock log is empty. */
+#define STO_LOG_ITEMS_MIN 64u
+/* Rows of the stock log after which the next commit folds it: 1 MiB. */
+#define STO_LOG_ROWS_MAX  512u
 
 struct sto_env;
 
@@ -136,19 +144,38 @@ void sto_retention_set(struct sto_env *env, const struct sto_retention *retentio
 
 /* --- recovery (before the threads start) --- */
 
+/* Takes every order in the order of ids with its life (NULL: as it was accepted), both borrowed for
+ * the call. Of the row's lines only line_count are set. */
+struct sto_order_taker {
+    /* False: refused. */
+    bool (*take)(void *context, const struct tg_order_row *row, const struct tg_life *life,
+                 struct tg_fault *fault);
+    /* An order that will be taken a few orders later, unless one before it is refused: time to
+     * bring what it will need into the cache. May be NULL. */
+    void (*ahead)(void *context, const struct tg_order_row *row);
+};
+
 /* What recovery hands to the engine, in this order: every sale (items inside, with their stock),
- * every consumer group, every order in the order of ids with its life (NULL: as it was accepted),
- * every team that is PENDING or OPEN. A callback that returns false stops recovery with
- * the error and the words that it set in `fault`; what a NULL would take is read and checked all
- * the same. */
+ * every consumer group, every order as struct sto_order_taker says, every team that is PENDING or
+ * OPEN. A callback that returns false stops recovery with the error and the words that it set in
+ * `fault`; what a NULL would take is read and checked all the same. Callbacks are called by the
+ * thread that calls sto_recover, but for `reader`. */
 struct sto_recovery {
     void *context;
+    /* A thread of sto_recover's own reads and checks the orders while the caller's hands them on,
+     * with 3 MiB between them. What the callbacks see, in which order, and what is told of a damage
+     * or of a refusal is the same as without. */
+    bool reads_ahead;
     /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */
     bool (*sale)(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
                  struct tg_fault *fault);
     bool (*group)(void *context, const struct tg_group *group, struct tg_fault *fault);
+    /* With reads_ahead it is the thread that reads which calls this, so it must touch nothing that
+     * `order` touches; it takes each order before `order` does, and is some thousands ahead. */
+    struct sto_order_taker reader;
     bool (*order)(void *context, const struct tg_order_row *row, const struct tg_life *life,
                   struct tg_fault *fault);
+    void (*order_ahead)(void *context, const struct tg_order_row *row); /* as of a taker */
     bool (*team)(void *context, const struct tg_team *team, struct tg_fault *fault);
 };
 
@@ -169,8 +196,9 @@ struct sto_recovery_stats {
  * a team that is not over is an order of it, and that sales, items and stock rows belong together.
  * The newest sequence is the larger of the last order's and the last event's. Items of a sale come
  * sorted by number, with stock_units as they were at its creation. Once, before the first
- * sto_commit. Cost: some 60 ns an order beside the callback. The first thing that does not hold
- * stops it: TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`. */
+ * sto_commit. Cost: some 65 ns an order beside the callbacks. The first thing that does not hold
+ * stops it: TG_ERR_CORRUPT or TG_ERR_BROKEN with the table, the key and both numbers in `fault`; or
+ * TG_ERR_NOMEM or TG_ERR_SYSTEM when there was no memory or no thread to read with. */
 enum tg_error sto_recover(struct sto_env *env, const struct sto_recovery *recovery,
                           struct sto_recovery_stats *stats, struct tg_fault *fault);
 

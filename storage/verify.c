@@ -1,8 +1,7 @@
 /* The offline check: every promise over the whole database, on one snapshot.
  *
- *   pages -> items -> stock -> sales -> orders, with lives and events in step -> teams -> ingested
- * -> groups
- *     -> adjustments -> judgement of every item
+ *   pages -> items -> stock with its log -> sales -> orders, with lives and events in step
+ *     -> teams -> ingested -> groups -> adjustments -> judgement of every item
  *
  * Here: opening to look, the catalogue and the judgement. 20 million orders take about 1 GiB, most
  * of the time in cache misses of the two hash tables (check.h). */
@@ -13,6 +12,7 @@
 #include "proto/verdict.h"
 #include "storage/pages.h"
 #include "storage/rows.h"
+#include "storage/stock_log.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -183,6 +183,38 @@ static bool stock_visit(void *context, const MDB_val *key, const MDB_val *value)
     return true;
 }
 
+static bool log_entry(void *context, uint64_t number, uint32_t item_number,
+                      const struct tg_stock *stock)
+{
+    struct sto_check *c = context;
+    struct sto_check_item *item = sto_check_item(c, item_number);
+    if (!item || !item->has_stock) {
+        sto_check_find(c, &c->report->mismatched_items,
+                       "table stock_log, row %llu: its item %u has no stock row",
+                       (unsigned long long)number, item_number);
+        return true;
+    }
+    uint32_t initial_units = item->stock.initial_units;
+    item->stock = *stock;
+    item->stock.initial_units = initial_units;
+    return true;
+}
+
+static bool log_damage(void *context, uint64_t number, const char *problem)
+{
+    sto_check_find_damage(context, "stock_log", number, problem);
+    return true;
+}
+
+static enum tg_error check_stock_log(struct sto_check *c)
+{
+    struct sto_stock_log_look look = {.context = c, .entry = log_entry, .damage = log_damage};
+    int rc = sto_stock_log_look(c->txn, c->tables.stock_log, &look);
+    if (rc)
+        return sto_fault_lmdb(c->fault, rc, "cannot read the database");
+    return c->error;
+}
+
 static bool sale_visit(void *context, const MDB_val *key, const MDB_val *value)
 {
     struct sto_check *c = context;
@@ -321,6 +353,8 @@ static enum tg_error passes(struct sto_check *c)
     enum tg_error error = sto_check_walk(c, c->tables.items, item_visit);
     if (!error)
         error = sto_check_walk(c, c->tables.stock, stock_visit);
+    if (!error)
+        error = check_stock_log(c);
     if (!error)
         error = sto_check_walk(c, c->tables.sales, sale_visit);
     if (!error)

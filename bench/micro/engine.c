@@ -4,6 +4,10 @@
 
 #include <stdlib.h>
 
+enum {
+    IN_FLIGHT = 1000
+};
+
 struct decide {
     struct eng_engine engine;
     struct eng_item *item;
@@ -49,6 +53,14 @@ static void *prepare_stocked(uint32_t count, const char *dir)
     return world(count, 1, count);
 }
 
+/* Sold at its placement: no timer. */
+static void *prepare_on_place(uint32_t count, const char *dir)
+{
+    struct decide *d = prepare_stocked(count, dir);
+    d->item->stock_policy = TG_POLICY_ON_PLACE;
+    return d;
+}
+
 static void *prepare_sold_out(uint32_t count, const char *dir)
 {
     (void)dir;
@@ -68,18 +80,7 @@ static void expect(enum tg_verdict verdict, enum tg_verdict expected)
                   tg_verdict_name((int)expected));
 }
 
-static void run_accept(void *state, uint32_t count)
-{
-    struct decide *d = state;
-    for (uint32_t i = 0; i < count; i++) {
-        struct eng_decision decision;
-        eng_shard_place(d->engine.shards, d->item, &d->orders[i], MICRO_NOW_MS, &d->record,
-                        &decision);
-        expect(decision.verdict, TG_ACCEPTED);
-    }
-}
-
-/* The same, and each is settled as durable, which sets its payment timer. */
+/* Each is settled as durable, which sets its payment timer. */
 static void run_settle(void *state, uint32_t count)
 {
     struct decide *d = state;
@@ -114,7 +115,24 @@ static void run_gate(void *state, uint32_t count)
     }
 }
 
-const struct micro_case micro_accept = {"decide-accept", 1, prepare_stocked, run_accept};
+/* A thousand are in flight, as under load, and are settled in turn. */
+static void run_accept(void *state, uint32_t count)
+{
+    static struct tg_record records[IN_FLIGHT];
+    struct decide *d = state;
+    for (uint32_t i = 0; i < count; i++) {
+        struct eng_decision decision;
+        struct tg_record *record = &records[i % IN_FLIGHT];
+        if (i >= IN_FLIGHT) {
+            record->order_id = (uint64_t)i << TG_PARTITION_BITS;
+            eng_shard_order_durable(d->engine.shards, record);
+        }
+        eng_shard_place(d->engine.shards, d->item, &d->orders[i], MICRO_NOW_MS, record, &decision);
+        expect(decision.verdict, TG_ACCEPTED);
+    }
+}
+
+const struct micro_case micro_accept = {"decide-accept", 1, prepare_on_place, run_accept};
 const struct micro_case micro_settle = {"decide-settle", 1, prepare_stocked, run_settle};
 const struct micro_case micro_refuse = {"decide-refuse", 1, prepare_sold_out, run_refuse};
 const struct micro_case micro_gate = {"gate", 1, prepare_two_shards, run_gate};

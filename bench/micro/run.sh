@@ -42,8 +42,8 @@ counted() {
 
 what_of() {
     case $1 in
-    decide-accept) echo 'an order decided: eng_shard_place, ACCEPTED' ;;
-    decide-settle) echo 'the same, and settled when durable, its timer set' ;;
+    decide-accept) echo 'an order of an item sold at once, decided and settled when durable, 1,000 in flight' ;;
+    decide-settle) echo 'an order decided, and settled when durable, its timer set' ;;
     decide-refuse) echo 'an order decided: eng_shard_place, SOLD_OUT' ;;
     gate) echo 'an order refused by another core, from published words' ;;
     ring) echo 'an element over a ring: reserve, push, front, pop' ;;

@@ -23,7 +23,7 @@
 #define MIB      ((uint64_t)1 << 20)
 
 /* Of each accepted order that is remembered, counted and has a deadline: docs/operations.md. */
-#define ORDER_BYTES         110
+#define ORDER_BYTES         90
 /* Of a block of the heap beside its own bytes, and of what the allocator keeps for later. */
 #define HEAP_FACTOR_PERCENT 150
 

@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 #define KILLS_DEFAULT    50
-#define ORDERS_DEFAULT   300000
+#define ORDERS_DEFAULT   1000000
 #define START_MS_MAX     60000
 #define FINISH_MS_MAX    300000
 #define SERVE_US_MIN     20000 /* under load, before a kill */

@@ -248,12 +248,12 @@ enum eng_step ledger_join(struct ledger *ledger, struct eng_item *item, uint64_t
 
 enum eng_step ledger_ingest(struct ledger *ledger, struct eng_item *item,
                             const struct tg_order *order, const struct tg_payment *payment,
-                            struct eng_decision *decision, uint64_t *known_order_id)
+                            struct eng_decision *decision)
 {
     struct eng_shard *shard = &ledger->engine.shards[item->shard];
     struct eng_unit unit = unit_of(ledger, shard);
     return append(&unit, eng_ingest(shard, item, order, ledger->now_ms, payment, ledger->now_ms,
-                                    &unit, decision, known_order_id));
+                                    &unit, decision));
 }
 
 struct eng_command ledger_command(struct ledger *ledger, uint64_t order_id,

@@ -72,7 +72,7 @@ enum eng_step ledger_join(struct ledger *ledger, struct eng_item *item, uint64_t
                           const struct tg_order *order, struct eng_decision *decision);
 enum eng_step ledger_ingest(struct ledger *ledger, struct eng_item *item,
                             const struct tg_order *order, const struct tg_payment *payment,
-                            struct eng_decision *decision, uint64_t *known_order_id);
+                            struct eng_decision *decision);
 
 /* Commands with a request id of their own. */
 struct eng_command ledger_command(struct ledger *ledger, uint64_t order_id,

@@ -7,31 +7,29 @@
 
 /* --- answers about orders --- */
 
-/* What the slot says is what the model says of the order at `place`. */
-struct reply sim_node_slot_reply(struct world *world, int number, bool replayed)
+/* What the engine answers is what the model says of the order at `place`. */
+struct reply sim_node_order_reply(struct world *world, int number, const struct tg_answer *answer)
 {
     struct task *task = &world->tasks[number];
     const struct m_order *order = &world->model.orders[task->answer.order];
-    struct tg_answer answer =
-        eng_shard_answer(&world->engine.shards[task->home], task->slot, task->generation);
     bool is_there = order->used && order->durable && order->made == task->answer.made;
-    struct reply reply = {.verdict = answer.verdict, .replayed = replayed};
-    promise(is_there == (answer.verdict == TG_ACCEPTED),
+    struct reply reply = {.verdict = answer->verdict, .replayed = answer->replayed};
+    promise(is_there == (answer->verdict == TG_ACCEPTED),
             "an order is answered %s, and the model says that it is %s",
-            tg_verdict_name(answer.verdict), is_there ? "durable" : "not durable");
+            tg_verdict_name(answer->verdict), is_there ? "durable" : "not durable");
     if (is_there) {
-        reply.order_id = answer.order_id;
-        promise(answer.order_id == order->id, "order %lu is answered as %lu",
-                (unsigned long)order->id, (unsigned long)answer.order_id);
-        promise(answer.accepted_at_ms == order->accepted_at_ms,
+        reply.order_id = answer->order_id;
+        promise(answer->order_id == order->id, "order %lu is answered as %lu",
+                (unsigned long)order->id, (unsigned long)answer->order_id);
+        promise(answer->accepted_at_ms == order->accepted_at_ms,
                 "order %lu is answered with another time", (unsigned long)order->id);
     }
     return reply;
 }
 
-static void answer_from_slot(struct world *world, int number)
+static void answer_replay(struct world *world, int number, const struct tg_answer *answer)
 {
-    struct reply reply = sim_node_slot_reply(world, number, true);
+    struct reply reply = sim_node_order_reply(world, number, answer);
     sim_node_finish(world, number, &reply);
 }
 
@@ -181,15 +179,14 @@ static void decide_plain(struct world *world, int core, int number)
     else if (step == M_RECORDED)
         sim_node_append(world, core, 1, number, task->answer.change);
     else if (accepted)
-        answer_from_slot(world, number);
+        answer_replay(world, number, &decision.answer);
     else
         sim_node_finish_with(world, number, (int)decision.verdict);
 }
 
 static enum eng_step ask_order(struct world *world, int core, struct task *task,
                                enum eng_acquired acquired, struct eng_unit *unit,
-                               struct eng_take *take, struct eng_decision *decision,
-                               uint64_t *known)
+                               struct eng_take *take, struct eng_decision *decision)
 {
     const struct m_request *request = &world->asks[task->ask].request;
     struct eng_shard *shard = &world->engine.shards[core];
@@ -208,7 +205,7 @@ static enum eng_step ask_order(struct world *world, int core, struct task *task,
                              world->now_ms, unit, decision);
     case M_INGEST:
         return eng_ingest(shard, item, &order, request->ordered_at_ms,
-                          request->is_paid ? &payment : NULL, world->now_ms, unit, decision, known);
+                          request->is_paid ? &payment : NULL, world->now_ms, unit, decision);
     case M_CART:
         cart = engine_cart(request);
         return eng_cart_place(shard, &cart, acquired, world->now_ms, unit, take, decision,
@@ -260,10 +257,9 @@ static void decide_order(struct world *world, int core, int number, enum eng_acq
     struct eng_unit unit = {.journal = &world->journals[core]};
     struct eng_decision decision = {.verdict = TG_UNSPECIFIED};
     struct eng_take take;
-    uint64_t known = 0;
     world->model.is_full = sim_node_is_full(world, core);
     enum m_step step =
-        sim_node_step_of(ask_order(world, core, task, acquired, &unit, &take, &decision, &known));
+        sim_node_step_of(ask_order(world, core, task, acquired, &unit, &take, &decision));
     uint32_t awaited = ENG_SLOT_NONE;
     if (decision.replayed && decision.in_flight) {
         step = M_WAIT;
@@ -278,14 +274,12 @@ static void decide_order(struct world *world, int core, int number, enum eng_acq
                    &task->answer);
     task->slot = decision.slot;
     task->generation = decision.generation;
+    if (step == M_RECORDED)
+        eng_requests_keep(&world->engine.shards[core].requests, decision.slot);
     if (!follow(world, core, number, step, acquired, &unit, &take, awaited))
         return;
-    if (decision.verdict == TG_ACCEPTED && decision.slot != ENG_SLOT_NONE)
-        answer_from_slot(world, number);
-    else if (decision.verdict == TG_ACCEPTED)
-        sim_node_finish(
-            world, number,
-            &(struct reply){.verdict = TG_ACCEPTED, .order_id = known, .replayed = true});
+    if (decision.verdict == TG_ACCEPTED)
+        answer_replay(world, number, &decision.answer);
     else if (acquired == ENG_NOT_TAKEN && decision.verdict == TG_BUSY)
         sim_node_finish_with(world, number, (int)first_refusal(task));
     else

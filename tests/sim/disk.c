@@ -59,6 +59,7 @@ static void open_storage(struct world *world, struct tg_fault *fault)
                                   .map_bytes = world->map_bytes,
                                   .items_max = M_ITEMS,
                                   .readers_max = 4,
+                                  .log_items_min = 2,
                                   .request_ttl_s = world->ttl_s};
     promise(sto_env_open(&options, &world->storage, fault) == TG_ERR_OK, "%s", fault->text);
 }
@@ -284,6 +285,20 @@ static void check_limits(struct world *world)
     }
 }
 
+/* The order that owns the id: the youngest of those that are there. 0: none that is durable. */
+static uint64_t owner_of(const struct eng_requests *requests, const struct eng_request_key *key)
+{
+    uint64_t owner = 0;
+    uint32_t place;
+    for (uint32_t i = 0; (place = eng_requests_match(requests, key, i)) != ENG_SLOT_NONE; i++) {
+        uint64_t order_id = eng_place_is_slot(place)
+                                ? requests->orders[place].order_id
+                                : eng_requests_entry(requests, place)->order_id;
+        owner = order_id > owner ? order_id : owner;
+    }
+    return owner;
+}
+
 /* The engine and the model know the same request ids: an id is forgotten when its time is past, and
  * never before; one that was ingested is known for ever. */
 void sim_disk_forgotten(struct world *world)
@@ -295,8 +310,7 @@ void sim_disk_forgotten(struct world *world)
             continue;
         const struct eng_requests *requests = &world->engine.shards[order->home].requests;
         struct eng_request_key key = eng_request_key((const uint8_t *)order->body.id, world->seed);
-        uint32_t slot = eng_requests_find(requests, &key);
-        bool is_known = slot != ENG_SLOT_NONE && requests->orders[slot].order_id == order->id;
+        bool is_known = owner_of(requests, &key) == order->id;
         if (is_known == m->remembered[i])
             continue;
         promise(is_known || world->now_ms - order->accepted_at_ms > 1000ll * world->ttl_s,

@@ -297,13 +297,31 @@ void sim_node_receive(struct world *world, int number)
 
 /* --- completions --- */
 
+/* A plain order is answered from its record, as by server/core.c; others keep their slots, as by
+ * server/life.c. */
+static struct reply reply_to_order(struct world *world, int number, const struct tg_record *record)
+{
+    const struct task *task = &world->tasks[number];
+    struct eng_shard *shard = &world->engine.shards[task->home];
+    struct tg_answer answer = {.verdict = TG_STORAGE_FULL};
+    if (!task->is_plain) {
+        answer = eng_shard_answer(shard, task->slot, task->generation);
+        eng_requests_let_go(&shard->requests, task->slot, task->generation);
+    } else if (record->outcome == TG_OUTCOME_DURABLE) {
+        answer = (struct tg_answer){
+            .verdict = TG_ACCEPTED, .order_id = record->order_id, .accepted_at_ms = record->at_ms};
+    }
+    return sim_node_order_reply(world, number, &answer);
+}
+
 /* The answer, as it is when the record completes; it may have to wait for other shards. */
-static struct reply reply_to(struct world *world, int number, bool durable)
+static struct reply reply_to(struct world *world, int number, const struct tg_record *record)
 {
     struct task *task = &world->tasks[number];
     const struct ask *ask = &world->asks[task->ask];
+    bool durable = record->outcome == TG_OUTCOME_DURABLE;
     if (ask->kind == ASK_ORDER)
-        return sim_node_slot_reply(world, number, false);
+        return reply_to_order(world, number, record);
     struct reply reply = {.verdict = durable ? task->answer.verdict : TG_STORAGE_FULL};
     if (ask->kind == ASK_GROUP)
         reply.order_id = sim_outbox_offset(world, ask->group);
@@ -371,7 +389,6 @@ static void complete(struct world *world, int core, const struct tg_record *reco
                      const struct pending *pending)
 {
     struct eng_take spread;
-    bool durable = record->outcome == TG_OUTCOME_DURABLE;
     int elsewhere = 0;
     spread.line_count = 0;
     promise(record->outcome != 0, "a record is published without an outcome");
@@ -384,7 +401,7 @@ static void complete(struct world *world, int core, const struct tg_record *reco
         return;
     struct task *task = &world->tasks[pending->task];
     task->settled = elsewhere;
-    task->reply = reply_to(world, pending->task, durable);
+    task->reply = reply_to(world, pending->task, record);
     if (elsewhere == 0)
         sim_node_finish(world, pending->task, &task->reply);
 }
@@ -405,7 +422,10 @@ bool sim_node_complete(struct world *world, int core, uint32_t most)
             complete(world, core, record, &pending);
         bool is_plain = is_fence && world->tasks[pending.task].is_plain;
         if (is_plain) {
-            struct reply reply = sim_node_slot_reply(world, pending.task, true);
+            struct tg_answer answer = eng_shard_answer(
+                &world->engine.shards[core], record->fence.slot, record->fence.generation);
+            answer.replayed = 1;
+            struct reply reply = sim_node_order_reply(world, pending.task, &answer);
             sim_node_finish(world, pending.task, &reply);
         }
         if (is_fence)

@@ -22,8 +22,8 @@ void sim_node_hold_units(struct world *world, int core, int number);
 extern const char *const sim_node_step_names[];
 
 void sim_node_decide(struct world *world, int core, int number, enum eng_acquired acquired);
-/* What the slot says, which is what the model says of the order. */
-struct reply sim_node_slot_reply(struct world *world, int number, bool replayed);
+/* What the engine answers, which is what the model says of the order. */
+struct reply sim_node_order_reply(struct world *world, int number, const struct tg_answer *answer);
 void sim_node_engine_order(struct world *world, const struct m_request *request,
                            struct tg_order *order, uint8_t external[4]);
 /* The engine's step and verdict against the model's. */

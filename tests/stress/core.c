@@ -74,16 +74,11 @@ static void decide(struct core *core, const struct address *address, const struc
     } else if (!decision.replayed) {
         stress_append(core, &pending);
     } else if (!decision.in_flight) {
-        struct tg_answer first = eng_shard_answer(core->shard, decision.slot, decision.generation);
-        answer(core, address, first.verdict, first.order_id, true);
+        answer(core, address, TG_ACCEPTED, decision.answer.order_id, true);
     } else if (!record) {
         answer(core, address, TG_BUSY, 0, false);
     } else {
-        record->kind = TG_RECORD_FENCE;
-        record->outcome = 0;
-        record->more = 0;
-        record->fence.slot = decision.slot;
-        record->fence.generation = decision.generation;
+        eng_shard_fence(core->shard, decision.slot, decision.generation, now_ms(core), record);
         stress_append(core, &pending);
     }
 }
@@ -106,6 +101,7 @@ static void complete_fence(struct core *core, const struct tg_record *record,
     struct tg_answer first =
         eng_shard_answer(core->shard, record->fence.slot, record->fence.generation);
     answer(core, address, first.verdict, first.order_id, true);
+    eng_shard_fence_settle(core->shard, record);
 }
 
 /* --- a turn --- */

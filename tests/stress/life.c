@@ -98,9 +98,11 @@ static enum eng_step ask_placing(struct core *core, const struct body *body,
     return ENG_FINAL;
 }
 
+/* The slot was kept since the decision. */
 static void answer_from_slot(struct core *core, struct task *task)
 {
     struct tg_answer answer = eng_shard_answer(core->shard, task->slot, task->generation);
+    eng_requests_let_go(&core->shard->requests, task->slot, task->generation);
     task->verdict = (enum tg_verdict)answer.verdict;
     task->order_id = answer.order_id;
 }
@@ -113,14 +115,17 @@ static enum eng_step ask_order(struct core *core, struct task *task, enum eng_ac
     if (step != ENG_FINAL && step != ENG_RECORDED)
         return step;
     task->verdict = decision.verdict;
-    task->slot = decision.slot;
-    task->generation = decision.generation;
-    if (!decision.replayed || decision.verdict != TG_ACCEPTED)
+    if (step == ENG_RECORDED) {
+        task->slot = decision.slot;
+        task->generation = decision.generation;
+        eng_requests_keep(&core->shard->requests, task->slot);
+    }
+    if (!decision.replayed)
         return step;
     if (decision.in_flight)
         return ENG_WAIT;
-    answer_from_slot(core, task);
-    task->replayed = task->verdict == TG_ACCEPTED;
+    task->order_id = decision.answer.order_id;
+    task->replayed = true;
     return step;
 }
 
@@ -139,9 +144,7 @@ static void wait_behind_fence(struct core *core, struct task *task)
         finish(core, task);
         return;
     }
-    record->kind = TG_RECORD_FENCE;
-    record->outcome = 0;
-    record->more = 0;
+    eng_shard_fence(core->shard, ENG_SLOT_NONE, 0, now_ms(core), record);
     struct pending pending = {.address = task->address, .task = task};
     stress_append(core, &pending);
 }

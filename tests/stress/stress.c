@@ -317,6 +317,7 @@ int main(int argc, char **argv)
     promise(world.rounds / SALE_ROUNDS + 2 < SALES_MAX, "%u rounds are too many", world.rounds);
     printf("stress: %d cores, %u rounds, seed %#lx, data in %s\n", CORES, world.rounds, world.seed,
            data_dir);
+    stress_requests_run(world.seed);
     make_world(data_dir);
     run_world();
     uint64_t orders = stress_books_check();

@@ -346,6 +346,11 @@ void *stress_onlooker_run(void *argument);
 void *stress_consumer_run(void *argument);
 void *stress_reader_run(void *argument);
 
+/* --- requests.c --- */
+
+/* A table of request ids by itself: looked up while its shard works on it. */
+void stress_requests_run(uint64_t seed);
+
 /* --- books.c --- */
 
 /* When all threads have ended: what the clients were told, what the engine has, what the database

@@ -242,6 +242,19 @@ Test(change, a_captains_body_is_the_same_before_and_after_the_team_has_its_numbe
 
 /* --- request ids --- */
 
+/* The database with one order, which is `context`, or one that cannot be read. */
+static enum eng_load load_one(void *context, uint64_t order_id, struct tg_order_row *row,
+                              struct tg_life *life, bool *has_life)
+{
+    const struct tg_order_row *one = context;
+    (void)life;
+    *has_life = false;
+    if (!one || one->order_id != order_id)
+        return ENG_UNREADABLE;
+    *row = *one;
+    return ENG_LOADED;
+}
+
 Test(change, an_id_is_bound_known_settled_and_given_back)
 {
     struct world world;
@@ -252,26 +265,69 @@ Test(change, an_id_is_bound_known_settled_and_given_back)
     struct eng_body body = eng_body_of_row(&world.engine, &row), other = body;
     struct eng_decision decision;
     other.quantity++;
-    cr_assert_not(eng_request_known(world.shard, &key, &body, &decision));
+    cr_assert_eq(eng_request_known(world.shard, &key, &body, &decision), ENG_ABSENT);
     uint32_t slot = eng_request_bind(world.shard, &key, &body, 5, &decision);
     cr_assert_eq(decision.verdict, TG_ACCEPTED);
     cr_assert_eq(decision.slot, slot);
-    cr_assert(eng_request_known(world.shard, &key, &body, &decision));
+    cr_assert_eq(eng_request_known(world.shard, &key, &body, &decision), ENG_LOADED);
     cr_assert(decision.replayed && decision.in_flight);
-    cr_assert(eng_request_known(world.shard, &key, &other, &decision));
+    cr_assert_eq(eng_request_known(world.shard, &key, &other, &decision), ENG_LOADED);
     cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);
-    cr_assert(eng_request_known(&world.engine.shards[0], &key, &body, &decision));
+    cr_assert_eq(eng_request_known(&world.engine.shards[0], &key, &body, &decision), ENG_LOADED);
     cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT, "another shard's");
     cr_assert_eq(eng_request_bind(&world.engine.shards[0], &key, &body, 5, &decision),
                  ENG_SLOT_NONE);
     cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);
     cr_assert_eq(world.engine.shards[0].requests.count, 0);
+    row.order_id = 99;
+    memcpy(row.request_id, id, sizeof(id));
+    world.shard->loader = (struct eng_loader){.context = &row, .order = load_one};
     eng_request_settle(world.shard, slot, 99);
-    cr_assert(eng_request_known(world.shard, &key, &body, &decision));
+    cr_assert_eq(eng_request_known(world.shard, &key, &body, &decision), ENG_LOADED);
     cr_assert_not(decision.in_flight);
-    struct tg_answer answer = eng_shard_answer(world.shard, slot, decision.generation);
-    cr_assert_eq(answer.order_id, 99);
-    cr_assert_eq(answer.unit_price_minor, 100, "the price that this order has");
+    cr_assert_eq(decision.answer.order_id, 99);
+    cr_assert_eq(decision.answer.unit_price_minor, 100, "the price that this order has");
+    cr_assert_eq(eng_request_known(world.shard, &key, &other, &decision), ENG_LOADED);
+    cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);
+    world_free(&world);
+}
+
+/* The order may be there, and may not be: to decide it again could sell it twice. */
+Test(change, an_id_whose_row_cannot_be_read_is_busy)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order_row row = row_make();
+    struct eng_request_key key = eng_request_key(row.request_id, 3);
+    struct eng_body body = eng_body_of_row(&world.engine, &row);
+    struct eng_decision decision;
+    world.shard->loader = (struct eng_loader){.context = NULL, .order = load_one};
+    cr_assert(eng_requests_restore(&world.shard->requests, &key, 99, 5));
+    cr_assert_eq(eng_request_known(world.shard, &key, &body, &decision), ENG_UNREADABLE);
+    cr_assert_eq(decision.verdict, TG_BUSY);
+    cr_assert_not(decision.replayed);
+    world_free(&world);
+}
+
+/* Chance does not make two such ids; the shard must be right all the same. */
+Test(change, of_two_ids_with_one_hash_each_is_its_own)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order_row row = row_make();
+    struct eng_request_key key = eng_request_key(row.request_id, 3), other = key;
+    struct eng_body body = eng_body_of_row(&world.engine, &row);
+    struct eng_decision decision;
+    other.words[1]++;
+    row.order_id = 99;
+    world.shard->loader = (struct eng_loader){.context = &row, .order = load_one};
+    cr_assert(eng_requests_restore(&world.shard->requests, &key, 99, 5));
+    cr_assert_eq(eng_request_known(world.shard, &other, &body, &decision), ENG_ABSENT);
+    uint32_t slot = eng_request_bind(world.shard, &other, &body, 5, &decision);
+    cr_assert_eq(decision.verdict, TG_ACCEPTED);
+    cr_assert_eq(eng_request_known(world.shard, &other, &body, &decision), ENG_LOADED);
+    cr_assert(decision.replayed && decision.in_flight);
+    cr_assert_eq(decision.slot, slot);
     world_free(&world);
 }
 
@@ -284,7 +340,7 @@ Test(change, a_refused_order_leaves_its_id_free)
     struct eng_body body = {.item = 1, .quantity = 1};
     struct eng_decision decision;
     eng_request_settle(world.shard, eng_request_bind(world.shard, &key, &body, 5, &decision), 0);
-    cr_assert_not(eng_request_known(world.shard, &key, &body, &decision));
+    cr_assert_eq(eng_request_known(world.shard, &key, &body, &decision), ENG_ABSENT);
     world_free(&world);
 }
 

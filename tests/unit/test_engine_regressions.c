@@ -156,13 +156,12 @@ static enum tg_verdict ingest_in_window(struct ledger *ledger, struct eng_item *
     struct tg_order order = ledger_order_of(ledger, 1, 100);
     struct eng_unit unit = {.journal = &ledger->journals[0]};
     struct eng_decision decision;
-    uint64_t known_order_id;
     order.channel = 5;
     order.external_id = &number;
     order.external_bytes = 1;
     eng_ingest_id(order.channel, order.external_id, order.external_bytes, order.request_id);
     if (eng_ingest(&ledger->engine.shards[0], item, &order, LEDGER_START_MS, NULL, ledger->now_ms,
-                   &unit, &decision, &known_order_id) == ENG_RECORDED)
+                   &unit, &decision) == ENG_RECORDED)
         tg_journal_append_unit(unit.journal, unit.count);
     ledger_commit(ledger, 0, true);
     ledger_settle(ledger, 0);

@@ -13,7 +13,6 @@ struct world {
     struct ledger *ledger;
     struct eng_item *item;
     struct eng_decision decision;
-    uint64_t known;
 };
 
 static struct world world_make(void)
@@ -55,8 +54,7 @@ static struct tg_payment payment_of(void)
 static enum eng_step ingest(struct world *world, const struct tg_order *order,
                             const struct tg_payment *payment)
 {
-    return ledger_ingest(world->ledger, world->item, order, payment, &world->decision,
-                         &world->known);
+    return ledger_ingest(world->ledger, world->item, order, payment, &world->decision);
 }
 
 static const uint8_t one[] = "one";
@@ -151,14 +149,18 @@ Test(ingest, the_database_remembers_what_memory_forgot)
     ledger_run(world.ledger, true);
     struct eng_request_key key =
         eng_request_key(order.request_id, world.ledger->engine.config.hash_seed);
-    eng_requests_remove(&shard->requests, eng_requests_find(&shard->requests, &key));
+    int64_t forgotten_ms = world.ledger->now_ms + world.ledger->engine.config.request_ttl_ms + 2000;
+    while (shard->requests.count > 0)
+        eng_shard_sweep(shard, forgotten_ms);
+    cr_assert_eq(eng_requests_find(&shard->requests, &key), ENG_SLOT_NONE);
     cr_assert_eq(ingest(&world, &order, NULL), ENG_FINAL);
-    cr_assert(world.decision.replayed && world.decision.slot == ENG_SLOT_NONE);
-    cr_assert_eq(world.known, world.ledger->orders[0].row.order_id);
+    cr_assert(world.decision.replayed && !world.decision.in_flight);
+    cr_assert_eq(world.decision.answer.order_id, world.ledger->orders[0].row.order_id);
+    cr_assert_eq(world.decision.answer.unit_price_minor, THEIR_PRICE);
     order.user_id++;
     ingest(&world, &order, NULL);
     cr_assert_eq(world.decision.verdict, TG_REQUEST_ID_CONFLICT);
-    cr_assert_eq(world.known, 0);
+    cr_assert_not(world.decision.replayed);
     world_free(&world);
 }
 
@@ -169,12 +171,12 @@ Test(ingest, the_window_is_held_against_the_time_of_the_order)
     struct eng_unit unit = {.journal = &world.ledger->journals[0]};
     struct eng_shard *shard = &world.ledger->engine.shards[0];
     int64_t ends_at_ms = world.item->ends_at_ms;
-    cr_assert_eq(eng_ingest(shard, world.item, &order, ends_at_ms, NULL, ends_at_ms, &unit,
-                            &world.decision, &world.known),
-                 ENG_FINAL);
+    cr_assert_eq(
+        eng_ingest(shard, world.item, &order, ends_at_ms, NULL, ends_at_ms, &unit, &world.decision),
+        ENG_FINAL);
     cr_assert_eq(world.decision.verdict, TG_ENDED);
     cr_assert_eq(eng_ingest(shard, world.item, &order, ends_at_ms - 1, NULL, ends_at_ms + 1000,
-                            &unit, &world.decision, &world.known),
+                            &unit, &world.decision),
                  ENG_RECORDED);
     tg_journal_append_unit(unit.journal, unit.count);
     ledger_run(world.ledger, true);
@@ -221,13 +223,13 @@ static void take_and_forget(const struct sleeper *sleeper)
     struct ledger *ledger = sleeper->ledger;
     struct eng_shard *other = &ledger->engine.shards[1];
     struct eng_decision decision;
-    uint64_t known;
-    cr_assert_eq(ledger_ingest(ledger, sleeper->item, sleeper->order, NULL, &decision, &known),
+    cr_assert_eq(ledger_ingest(ledger, sleeper->item, sleeper->order, NULL, &decision),
                  ENG_RECORDED);
     ledger_commit(ledger, 1, true);
     ledger_settle(ledger, 1);
-    int64_t forgotten_ms = ledger->now_ms + ledger->engine.config.request_ttl_ms + 1;
-    cr_assert_eq(eng_shard_sweep(other, forgotten_ms), 1);
+    int64_t forgotten_ms = ledger->now_ms + ledger->engine.config.request_ttl_ms + 2000;
+    while (other->requests.count > 0)
+        eng_shard_sweep(other, forgotten_ms);
 }
 
 static enum eng_load load_and_sleep(void *context, const uint8_t request_id[TG_REQUEST_ID_BYTES],
@@ -253,10 +255,9 @@ Test(ingest, forgotten_by_another_shard_between_look_up_and_bind_is_known)
     struct sleeper sleeper = {
         .loader = shard->loader, .ledger = ledger, .item = &items[1], .order = &order};
     struct eng_decision decision;
-    uint64_t known;
     shard->loader = (struct eng_loader){.context = &sleeper, .ingested = load_and_sleep};
     cr_assert_eq(eng_ingest(shard, &items[0], &order, ledger->now_ms, NULL, ledger->now_ms, &unit,
-                            &decision, &known),
+                            &decision),
                  ENG_FINAL);
     cr_assert(sleeper.has_slept);
     cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);

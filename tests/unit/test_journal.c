@@ -108,6 +108,22 @@ Test(journal, nothing_completes_before_it_is_published)
     free(f.records);
 }
 
+Test(journal, a_completion_ahead_is_there_only_when_it_was_seen)
+{
+    struct fixture f = fixture_make();
+    uint64_t sequence;
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert(append(&f, i));
+    write_batch(&f, 2);
+    cr_assert_null(tg_journal_completion_ahead(&f.journal, 1), "nobody has looked yet");
+    cr_assert_not_null(tg_journal_completion(&f.journal, &sequence));
+    cr_assert_eq(tg_journal_completion_ahead(&f.journal, 1)->order.user_id, 1);
+    cr_assert_null(tg_journal_completion_ahead(&f.journal, 2), "the writer has not taken it");
+    tg_journal_release(&f.journal);
+    cr_assert_null(tg_journal_completion_ahead(&f.journal, 1));
+    free(f.records);
+}
+
 Test(journal, a_full_one_refuses_until_a_completion_is_released)
 {
     struct fixture f = fixture_make();

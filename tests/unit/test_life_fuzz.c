@@ -160,12 +160,11 @@ static void do_ingest(struct world *world)
                                  .id = {1},
                                  .currency = {'E', 'U', 'R'}};
     struct eng_decision decision;
-    uint64_t known;
     order.external_id = &external;
     order.external_bytes = 1;
     eng_ingest_id(order.channel, &external, 1, order.request_id);
-    if (ledger_ingest(world->ledger, item, &order, below(world, 2) ? &payment : NULL, &decision,
-                      &known) == ENG_WAIT)
+    if (ledger_ingest(world->ledger, item, &order, below(world, 2) ? &payment : NULL, &decision) ==
+        ENG_WAIT)
         world->waits++;
     else
         world->verdicts[decision.verdict]++;

@@ -23,7 +23,16 @@ enum {
     META_TXNID = 144,
     PAGE_FLAGS = 10,
     PAGE_LOWER = 12,
+    PAGE_UPPER = 14,
     PAGE_ROWS = 16,
+};
+
+/* Places in a row. */
+enum {
+    ROW_VALUE_BYTES = 0,
+    ROW_FLAGS = 4,
+    ROW_KEY_BYTES = 6,
+    ROW_KEY = 8,
 };
 
 /* A database of a few commits, closed. */
@@ -248,6 +257,107 @@ Test(pages, a_leaf_that_says_branch_is_refused)
     struct depot *f = closed_depot();
     put(f, root_of(f, META_MAIN_ROOT) + PAGE_FLAGS, 1, 2);
     must_refuse(f, "the list of tables");
+}
+
+/* --- leaves of orders, of which nearly all of a large file consists --- */
+
+/* Where row `i` of a page begins. */
+static uint64_t row_of(const struct depot *f, uint64_t page, uint64_t i)
+{
+    return page + get(f, page + PAGE_ROWS + 2 * i, 2);
+}
+
+/* Where the child `i` of a branch begins. */
+static uint64_t child_of(const struct depot *f, uint64_t branch, uint64_t i)
+{
+    return get(f, row_of(f, branch, i), 6) * PAGE;
+}
+
+static uint64_t orders_root(const struct depot *f)
+{
+    const uint64_t orders = 0x73726564726full; /* the name */
+    const unsigned root = 40;                  /* in the head of a table */
+    uint64_t list = root_of(f, META_MAIN_ROOT), row;
+    for (uint64_t i = 0;; i++) {
+        row = row_of(f, list, i);
+        if (get(f, row + ROW_KEY_BYTES, 2) == 6 && get(f, row + ROW_KEY, 6) == orders)
+            return get(f, row + ROW_KEY + 6 + root, 8) * PAGE;
+    }
+}
+
+/* A leaf between two others, of a fresh database. */
+static struct depot *leaf_make(uint64_t *leaf)
+{
+    struct depot *f = closed_depot();
+    *leaf = child_of(f, orders_root(f), 1);
+    return f;
+}
+
+Test(pages, two_rows_of_one_key_are_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    put(f, row_of(f, leaf, 5) + ROW_KEY, get(f, row_of(f, leaf, 4) + ROW_KEY, 8), 8);
+    must_refuse(f, "its keys are not in order");
+}
+
+Test(pages, a_row_in_the_place_of_another_is_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    uint64_t offset = get(f, leaf + PAGE_ROWS + 2 * 4, 2);
+    put(f, leaf + PAGE_ROWS + 2 * 4, get(f, leaf + PAGE_ROWS + 2 * 5, 2), 2);
+    put(f, leaf + PAGE_ROWS + 2 * 5, offset, 2);
+    must_refuse(f, "its keys are not in order");
+}
+
+Test(pages, a_row_of_another_leaf_s_range_is_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    uint64_t low = get(f, row_of(f, leaf, 0) + ROW_KEY, 8);
+    put(f, row_of(f, leaf, 0) + ROW_KEY, low - 1, 8);
+    must_refuse(f, "its first key is below those of its branch");
+    f = leaf_make(&leaf);
+    uint64_t last = (get(f, leaf + PAGE_LOWER, 2) - PAGE_ROWS) / 2 - 1;
+    uint64_t next = child_of(f, orders_root(f), 2);
+    put(f, row_of(f, leaf, last) + ROW_KEY, get(f, row_of(f, next, 0) + ROW_KEY, 8), 8);
+    must_refuse(f, "its last key is above those of its branch");
+}
+
+Test(pages, a_row_of_another_size_is_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    uint64_t at = row_of(f, leaf, 5) + ROW_VALUE_BYTES;
+    put(f, at, get(f, at, 2) - 2, 2);
+    must_refuse(f, "its rows do not fill the room that they should");
+    f = leaf_make(&leaf);
+    at = row_of(f, leaf, 5) + ROW_VALUE_BYTES;
+    put(f, at + 2, 1, 2);
+    must_refuse(f, "a row reaches beyond its page");
+    f = leaf_make(&leaf);
+    put(f, row_of(f, leaf, 5) + ROW_KEY_BYTES, 6, 2);
+    must_refuse(f, "its rows do not fill the room that they should");
+}
+
+Test(pages, room_that_no_row_fills_is_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    put(f, leaf + PAGE_UPPER, get(f, leaf + PAGE_UPPER, 2) - 2, 2);
+    must_refuse(f, "its rows do not fill the room that they should");
+}
+
+Test(pages, an_order_that_says_it_lies_elsewhere_is_refused)
+{
+    uint64_t leaf;
+    struct depot *f = leaf_make(&leaf);
+    put(f, row_of(f, leaf, 5) + ROW_FLAGS, 1, 2);
+    must_refuse(f, "leaf of table orders");
+    f = leaf_make(&leaf);
+    put(f, row_of(f, leaf, 5) + ROW_FLAGS, 2, 2);
+    must_refuse(f, "a row reaches beyond its page");
 }
 
 /* A row that its page no longer counts is a row that is silently not there. */

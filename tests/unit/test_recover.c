@@ -21,6 +21,7 @@ struct restored {
     struct sto_recovery_stats stats;
     struct tg_fault fault;
     struct sto_env *env;
+    enum tg_error error;
     int refuse_team; /* the team, from 1, that is one too many */
 };
 
@@ -71,13 +72,16 @@ static bool on_team(void *context, const struct tg_team *team, struct tg_fault *
     return false;
 }
 
-static enum tg_error recover(struct book *book, struct restored *r)
+static void recover_way(struct book *book, struct restored *r, bool reads_ahead)
 {
-    struct sto_recovery recovery = {
-        .context = r, .sale = on_sale, .group = on_group, .order = on_order, .team = on_team};
-    book_close(book);
+    struct sto_recovery recovery = {.context = r,
+                                    .reads_ahead = reads_ahead,
+                                    .sale = on_sale,
+                                    .group = on_group,
+                                    .order = on_order,
+                                    .team = on_team};
     r->env = book_env(book);
-    return sto_recover(r->env, &recovery, &r->stats, &r->fault);
+    r->error = sto_recover(r->env, &recovery, &r->stats, &r->fault);
 }
 
 static void restored_free(struct restored *r)
@@ -86,6 +90,28 @@ static void restored_free(struct restored *r)
     for (uint32_t i = 0; i < r->sale_count; i++)
         free(r->sales[i]);
     free(r);
+}
+
+/* With a thread that reads ahead, and then without: all that is told is the same. */
+static enum tg_error recover(struct book *book, struct restored *r)
+{
+    struct restored *ahead = calloc(1, sizeof(*ahead));
+    ahead->refuse_team = r->refuse_team;
+    book_close(book);
+    recover_way(book, ahead, true);
+    struct restored seen = *ahead;
+    restored_free(ahead);
+    recover_way(book, r, false);
+    cr_assert_eq(seen.error, r->error, "%s, and ahead: %s", r->fault.text, seen.fault.text);
+    cr_assert_str_eq(seen.fault.text, r->fault.text);
+    cr_assert_eq(seen.order_count, r->order_count);
+    cr_assert_eq(seen.team_count, r->team_count);
+    for (uint32_t i = 0; i < r->order_count; i++) {
+        cr_assert_eq(seen.orders[i].order_id, r->orders[i].order_id, "order %u", i);
+        cr_assert_eq(seen.has_life[i], r->has_life[i], "order %u", i);
+        cr_assert_eq(seen.lives[i].last_event, r->lives[i].last_event, "order %u", i);
+    }
+    return r->error;
 }
 
 /* Recovery must stop with this error, and with both words in its text. */

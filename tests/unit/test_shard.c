@@ -26,7 +26,30 @@ enum {
 struct world {
     struct eng_engine engine;
     struct tg_record record;
+    struct tg_order_row rows[16]; /* what is durable, as the shards load it */
+    uint32_t row_count;
+    bool unreadable;
 };
+
+static enum eng_load load_order(void *context, uint64_t order_id, struct tg_order_row *row,
+                                struct tg_life *life, bool *has_life)
+{
+    const struct world *world = context;
+    (void)life;
+    *has_life = false;
+    for (uint32_t i = 0; i < world->row_count && !world->unreadable; i++)
+        if (world->rows[i].order_id == order_id) {
+            *row = world->rows[i];
+            return ENG_LOADED;
+        }
+    return ENG_UNREADABLE;
+}
+
+static void store(struct world *world, const struct tg_order_row *row)
+{
+    cr_assert_lt(world->row_count, sizeof(world->rows) / sizeof(world->rows[0]));
+    world->rows[world->row_count++] = *row;
+}
 
 static struct tg_sale_def *def_make(void)
 {
@@ -77,6 +100,8 @@ static void world_make_empty(struct world *world, struct sizes sizes)
     struct tg_fault fault;
     memset(world, 0, sizeof(*world));
     cr_assert_eq(eng_engine_create(&config, &world->engine, &fault), TG_ERR_OK);
+    for (uint32_t i = 0; i < 2; i++)
+        world->engine.shards[i].loader = (struct eng_loader){.context = world, .order = load_order};
 }
 
 static void world_make_sized(struct world *world, struct sizes sizes)
@@ -138,6 +163,24 @@ static enum tg_verdict verdict_at(struct world *world, uint32_t item, const stru
     return decision.verdict;
 }
 
+static struct tg_order_row row_of(const struct tg_order *order, uint32_t item)
+{
+    struct tg_order_row row = {
+        .order_id = 99,
+        .user_id = order->user_id,
+        .unit_price_minor = order->unit_price_minor,
+        .accepted_at_ms = NOW,
+        .item = item,
+        .quantity = order->quantity,
+        .channel = order->channel,
+        .external_bytes = order->external_bytes,
+    };
+    memcpy(row.request_id, order->request_id, sizeof(row.request_id));
+    if (order->external_bytes)
+        memcpy(row.external_id, order->external_id, order->external_bytes);
+    return row;
+}
+
 /* Accepts an order and makes it durable with `order_id`. */
 static struct eng_decision accept(struct world *world, uint32_t item, const struct tg_order *order,
                                   uint64_t order_id)
@@ -148,6 +191,9 @@ static struct eng_decision accept(struct world *world, uint32_t item, const stru
     world->record.outcome = TG_OUTCOME_DURABLE;
     world->record.order_id = order_id;
     eng_shard_order_durable(owner(world, item), &world->record);
+    struct tg_order_row row = row_of(order, item);
+    row.order_id = order_id;
+    store(world, &row);
     return decision;
 }
 
@@ -264,9 +310,8 @@ Test(shard, a_durable_order_is_answered_with_its_id_price_and_time)
     struct world world;
     world_make(&world);
     struct tg_order order = order_of(7, 42);
-    struct eng_decision decision = accept(&world, 0, &order, 1234);
-    struct tg_answer answer =
-        eng_shard_answer(owner(&world, 0), decision.slot, decision.generation);
+    accept(&world, 0, &order, 1234);
+    struct tg_answer answer = place(&world, 0, &order).answer;
     cr_assert_eq(answer.verdict, TG_ACCEPTED);
     cr_assert_eq(answer.order_id, 1234);
     cr_assert_eq(answer.unit_price_minor, PRICE);
@@ -652,7 +697,7 @@ Test(shard, a_full_table_of_requests_is_busy_until_one_is_forgotten)
     accept(&world, 0, &two, 2);
     expect_refusal(&world, 0, &three, NOW, TG_BUSY);
     cr_assert_eq(place(&world, 1, &three).verdict, TG_ACCEPTED, "the other shard has room");
-    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1), 2);
+    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1000), 2);
     struct tg_order four = order_of(4, 4);
     cr_assert_eq(place(&world, 0, &four).verdict, TG_ACCEPTED);
     eng_engine_destroy(&world.engine);
@@ -699,8 +744,11 @@ Test(shard, an_answer_is_for_the_order_that_asked_not_for_the_next_in_its_slot)
     struct tg_order first = order_of(1, 1), second = order_of(2, 2);
     struct eng_decision refused = place(&world, 0, &first);
     eng_shard_order_refused(owner(&world, 0), &world.record);
-    struct eng_decision durable = accept(&world, 0, &second, 77);
+    struct eng_decision durable = place(&world, 0, &second);
     cr_assert_eq(durable.slot, refused.slot, "or this test tests nothing");
+    eng_requests_keep(&owner(&world, 0)->requests, durable.slot);
+    world.record.order_id = 77;
+    eng_shard_order_durable(owner(&world, 0), &world.record);
     cr_assert_neq(durable.generation, refused.generation);
     cr_assert_eq(eng_shard_answer(owner(&world, 0), refused.slot, refused.generation).verdict,
                  TG_STORAGE_FULL);
@@ -717,15 +765,62 @@ Test(shard, a_retry_gets_the_first_answer_and_moves_nothing)
     struct tg_order order = order_of(1, 1);
     order.external_id = (const uint8_t *)"e";
     order.external_bytes = 1;
-    struct eng_decision first = accept(&world, 0, &order, 55);
+    accept(&world, 0, &order, 55);
     struct picture before = picture_of(&world);
     struct eng_decision retry = place(&world, 0, &order);
     cr_assert_eq(retry.verdict, TG_ACCEPTED);
     cr_assert(retry.replayed);
     cr_assert_not(retry.in_flight);
-    cr_assert_eq(retry.slot, first.slot);
-    cr_assert_eq(retry.generation, first.generation);
+    cr_assert_eq(retry.answer.verdict, TG_ACCEPTED);
+    cr_assert_eq(retry.answer.order_id, 55);
+    cr_assert_eq(retry.answer.unit_price_minor, PRICE);
+    cr_assert_eq(retry.answer.accepted_at_ms, NOW);
+    cr_assert(retry.answer.replayed);
     cr_assert(unmoved(&world, &before));
+    eng_engine_destroy(&world.engine);
+}
+
+Test(shard, a_retry_whose_row_cannot_be_read_is_busy_and_moves_nothing)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    accept(&world, 0, &order, 55);
+    world.unreadable = true;
+    expect_refusal(&world, 0, &order, NOW, TG_BUSY);
+    world.unreadable = false;
+    cr_assert(place(&world, 0, &order).replayed);
+    eng_engine_destroy(&world.engine);
+}
+
+/* A retry that waits behind a fence is answered from the slot, and decided from it until then. */
+Test(shard, an_order_that_a_retry_waits_for_stays_until_the_last_lets_go)
+{
+    struct world world;
+    world_make(&world);
+    struct tg_order order = order_of(1, 1);
+    struct eng_shard *shard = owner(&world, 0);
+    struct tg_record fences[2];
+    place(&world, 0, &order);
+    struct tg_record first = world.record;
+    for (int i = 0; i < 2; i++) {
+        struct eng_decision retry = place(&world, 0, &order);
+        eng_shard_fence(shard, retry.slot, retry.generation, NOW, &fences[i]);
+    }
+    first.order_id = 55;
+    eng_shard_order_durable(shard, &first);
+    sweep(&world, 0, NOW + 2 * TTL_MS);
+    world.unreadable = true; /* nothing is loaded while the slot knows */
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(place(&world, 0, &order).answer.order_id, 55);
+        cr_assert_eq(
+            eng_shard_answer(shard, fences[i].fence.slot, fences[i].fence.generation).order_id, 55);
+        eng_shard_fence_settle(shard, &fences[i]);
+    }
+    cr_assert_eq(verdict_at(&world, 0, &order, NOW), TG_BUSY, "it is an entry now");
+    cr_assert_eq(shard->requests.orders[first.order.slot].quantity, 0, "the slot is free");
+    cr_assert_eq(shard->requests.count, 1);
+    cr_assert_eq(sweep(&world, 0, NOW + 2 * TTL_MS), 1);
     eng_engine_destroy(&world.engine);
 }
 
@@ -1058,7 +1153,7 @@ Test(shard, an_id_is_remembered_for_its_time_and_then_forgotten)
     accept(&world, 2, &order, 1);
     sweep(&world, 2, NOW + TTL_MS);
     cr_assert(place(&world, 2, &order).replayed, "the last moment");
-    cr_assert_eq(sweep(&world, 2, NOW + TTL_MS + 1), 1);
+    cr_assert_eq(sweep(&world, 2, NOW + TTL_MS + 1000), 1);
     struct eng_decision decision = place(&world, 2, &order);
     cr_assert_eq(decision.verdict, TG_ACCEPTED);
     cr_assert_not(decision.replayed);
@@ -1085,8 +1180,8 @@ Test(shard, limits_outlive_the_ids_and_the_sale_by_a_day)
     struct tg_order first = order_of(1, 1), second = order_of(2, 1);
     first.quantity = second.quantity = 2;
     accept(&world, 0, &first, 1);
-    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1), 1);
-    cr_assert_eq(verdict_at(&world, 0, &second, NOW + TTL_MS + 1), TG_LIMIT_REACHED);
+    cr_assert_eq(sweep(&world, 0, NOW + TTL_MS + 1000), 1);
+    cr_assert_eq(verdict_at(&world, 0, &second, NOW + TTL_MS + 1000), TG_LIMIT_REACHED);
     cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS - 1), 0);
     cr_assert_eq(sweep(&world, 0, ENDS + ENG_COUNTS_KEPT_MS), 1);
     cr_assert_eq(owner(&world, 0)->holdings.count, 0);
@@ -1135,24 +1230,6 @@ Test(shard, what_is_counted_for_a_sale_lasts_as_long_as_the_sale)
 /* --- recovery --- */
 
 /* The order of id 7 and user 42 on item 0, as the storage hands it out. */
-static struct tg_order_row row_of(const struct tg_order *order, uint32_t item)
-{
-    struct tg_order_row row = {
-        .order_id = 99,
-        .user_id = order->user_id,
-        .unit_price_minor = order->unit_price_minor,
-        .accepted_at_ms = NOW,
-        .item = item,
-        .quantity = order->quantity,
-        .channel = order->channel,
-        .external_bytes = order->external_bytes,
-    };
-    memcpy(row.request_id, order->request_id, sizeof(row.request_id));
-    if (order->external_bytes)
-        memcpy(row.external_id, order->external_id, order->external_bytes);
-    return row;
-}
-
 Test(shard, a_restored_order_answers_its_retry_as_before_and_counts_for_the_limit)
 {
     struct world world;
@@ -1164,11 +1241,13 @@ Test(shard, a_restored_order_answers_its_retry_as_before_and_counts_for_the_limi
     order.external_id = (const uint8_t *)"e";
     order.external_bytes = 1;
     struct tg_order_row row = row_of(&order, 0);
+    store(&world, &row);
+    eng_engine_restore_prefetch(&world.engine, &row);
     cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
     struct eng_decision retry = place(&world, 0, &order);
     cr_assert(retry.replayed);
     cr_assert_not(retry.in_flight);
-    struct tg_answer answer = eng_shard_answer(owner(&world, 0), retry.slot, retry.generation);
+    struct tg_answer answer = retry.answer;
     cr_assert_eq(answer.order_id, 99);
     cr_assert_eq(answer.unit_price_minor, PRICE);
     cr_assert_eq(answer.accepted_at_ms, NOW);
@@ -1250,6 +1329,8 @@ Test(shard, an_order_that_stands_no_more_is_restored_for_its_retry_alone)
         struct tg_order order = order_of(1 + i, 42);
         struct tg_order_row row = row_of(&order, 0);
         struct tg_life life = {.state = states[i]};
+        row.order_id += i;
+        store(&world, &row);
         cr_assert_eq(restore(&world, &row, &life), TG_ERR_OK);
         cr_assert(place(&world, 0, &order).replayed);
     }
@@ -1323,15 +1404,15 @@ Test(shard, of_two_restored_orders_with_one_id_the_younger_counts)
     struct tg_order_row older = row_of(&order, 2), younger = row_of(&order, 2);
     younger.order_id = older.order_id + 1024;
     younger.accepted_at_ms = NOW + 5;
+    store(&world, &older);
+    store(&world, &younger);
     cr_assert_eq(eng_engine_restore_order(&world.engine, &older, NULL, NOW, &fault), TG_ERR_OK);
     cr_assert_eq(eng_engine_restore_order(&world.engine, &younger, NULL, NOW, &fault), TG_ERR_OK);
-    cr_assert_eq(owner(&world, 2)->requests.count, 1, "an id stands once");
     struct eng_decision retry = place(&world, 2, &order);
     cr_assert(retry.replayed);
-    struct tg_answer answer = eng_shard_answer(owner(&world, 2), retry.slot, retry.generation);
-    cr_assert_eq(answer.order_id, younger.order_id);
-    cr_assert_eq(answer.accepted_at_ms, NOW + 5);
-    cr_assert_eq(sweep(&world, 2, NOW + 5 + TTL_MS + 1), 1);
+    cr_assert_eq(retry.answer.order_id, younger.order_id);
+    cr_assert_eq(retry.answer.accepted_at_ms, NOW + 5);
+    cr_assert_eq(sweep(&world, 2, NOW + TTL_MS + 1005), 2);
     cr_assert_not(place(&world, 2, &order).replayed, "nothing of the older one is left");
     eng_engine_destroy(&world.engine);
 }
@@ -1352,15 +1433,15 @@ Test(shard, a_full_table_that_is_past_its_time_is_soon_empty)
         cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
     }
     order = order_of(255, 1);
-    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1), TG_BUSY, "it is full");
-    eng_shard_sweep(shard, NOW + TTL_MS + 1);
-    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1), TG_ACCEPTED);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1000), TG_BUSY, "it is full");
+    eng_shard_sweep(shard, NOW + TTL_MS + 1000);
+    cr_assert_eq(verdict_at(&world, 2, &order, NOW + TTL_MS + 1000), TG_ACCEPTED);
     int sweeps = 1;
     for (; shard->requests.count > CROWDED / 2; sweeps++)
-        eng_shard_sweep(shard, NOW + TTL_MS + 1);
+        eng_shard_sweep(shard, NOW + TTL_MS + 1000);
     cr_assert_leq(sweeps, 128, "half a round while it is crowded");
     for (; shard->requests.count > 1; sweeps++)
-        eng_shard_sweep(shard, NOW + TTL_MS + 1);
+        eng_shard_sweep(shard, NOW + TTL_MS + 1000);
     cr_assert_leq(sweeps, 300, "%d sweeps", sweeps);
     eng_engine_destroy(&world.engine);
 }

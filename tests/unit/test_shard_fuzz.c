@@ -51,6 +51,7 @@ struct model_order {
     uint64_t order_id;
     enum life life;
     bool remembered; /* a retry would be recognized */
+    int waiting;     /* retries behind fences, which keep it remembered */
     bool waits;      /* its payment timer is set */
 };
 
@@ -317,9 +318,9 @@ static void model_sweep(struct model *model, uint32_t shard, int64_t now_ms)
 {
     for (uint32_t i = 0; i < model->order_count; i++) {
         struct model_order *order = &model->orders[i];
-        if (shard_of(order->item) == shard && order->life == DURABLE &&
-            order->accepted_at_ms < now_ms - TTL_MS)
-            order->remembered = false;
+        if (shard_of(order->item) == shard && order->life == DURABLE && order->waiting == 0 &&
+            order->accepted_at_ms / 1000 * 1000 + 999 < now_ms - TTL_MS)
+            order->remembered = false; /* memory keeps seconds */
     }
     for (uint32_t item = shard; item < ITEMS; item += SHARDS)
         if (model_counts_are_gone(model, item, now_ms) && !model_in_flight(model, item)) {
@@ -408,6 +409,38 @@ static void sale_add(struct world *world, uint32_t number)
     free(def);
 }
 
+static struct tg_order wire_order(const struct model_order *order);
+
+/* The model's orders are the database. */
+static enum eng_load load_order(void *context, uint64_t order_id, struct tg_order_row *row,
+                                struct tg_life *life, bool *has_life)
+{
+    const struct model *model = ((struct world *)context)->model;
+    uint32_t i = 0;
+    (void)life;
+    *has_life = false;
+    while (i < model->order_count && model->orders[i].order_id != order_id)
+        i++;
+    if (i == model->order_count)
+        return ENG_UNREADABLE;
+    const struct model_order *order = &model->orders[i];
+    struct tg_order wire = wire_order(order);
+    *row = (struct tg_order_row){
+        .order_id = order_id,
+        .user_id = order->user,
+        .unit_price_minor = order->price,
+        .accepted_at_ms = order->accepted_at_ms,
+        .item = order->item,
+        .quantity = order->quantity,
+        .channel = order->channel,
+        .external_bytes = wire.external_bytes,
+    };
+    memcpy(row->request_id, wire.request_id, sizeof(row->request_id));
+    if (wire.external_bytes)
+        memcpy(row->external_id, wire.external_id, wire.external_bytes);
+    return ENG_LOADED;
+}
+
 static void world_make(struct world *world, uint64_t seed)
 {
     struct eng_config config = {
@@ -426,8 +459,10 @@ static void world_make(struct world *world, uint64_t seed)
     tg_rng_init(&world->rng, seed);
     cr_assert_eq(eng_engine_create(&config, &world->engine, &fault), TG_ERR_OK);
     world->model = calloc(1, sizeof(*world->model));
-    for (uint32_t i = 0; i < SHARDS; i++)
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        world->engine.shards[i].loader = (struct eng_loader){.context = world, .order = load_order};
         world->queues[i] = calloc(QUEUE_MAX, sizeof(struct entry));
+    }
     for (uint32_t i = 0; i < SALES; i++)
         sale_add(world, i);
 }
@@ -575,15 +610,13 @@ static void follow_replay(struct world *world, const struct eng_decision *decisi
     cr_assert_eq(decision->in_flight, earlier->life == IN_FLIGHT, AT);
     world->replays[decision->in_flight]++;
     if (!decision->in_flight) {
-        struct tg_answer answer =
-            eng_shard_answer(&world->engine.shards[shard], decision->slot, decision->generation);
-        check_answer(world, &answer, earlier);
+        check_answer(world, &decision->answer, earlier);
     } else if (!journal_full) {
         struct entry *entry = queue_tail(world, shard);
-        entry->record.kind = TG_RECORD_FENCE;
-        entry->record.fence.slot = decision->slot;
-        entry->record.fence.generation = decision->generation;
+        eng_shard_fence(&world->engine.shards[shard], decision->slot, decision->generation,
+                        world->now_ms, &entry->record);
         entry->order = earlier;
+        earlier->waiting++;
         world->tails[shard]++;
     }
 }
@@ -715,8 +748,7 @@ static void complete_state(struct world *world, const struct entry *entry, bool 
     eng_sale_state_settle(&world->engine.catalog.sales[number], entry->wanted, durable);
 }
 
-static void complete_fence(struct world *world, const struct eng_shard *shard,
-                           const struct entry *entry)
+static void complete_fence(struct world *world, struct eng_shard *shard, const struct entry *entry)
 {
     struct tg_answer answer =
         eng_shard_answer(shard, entry->record.fence.slot, entry->record.fence.generation);
@@ -724,6 +756,8 @@ static void complete_fence(struct world *world, const struct eng_shard *shard,
         cr_assert_eq(answer.verdict, TG_STORAGE_FULL, AT);
     else
         check_answer(world, &answer, entry->order);
+    eng_shard_fence_settle(shard, &entry->record);
+    entry->order->waiting--;
 }
 
 /* The writer's turn: some of one journal, in order; one batch in eight is refused. */

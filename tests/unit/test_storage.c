@@ -342,7 +342,7 @@ Test(storage, a_newer_format_is_refused_with_both_versions)
     struct tg_fault fault;
     cr_assert_eq(sto_env_open(&f->options, &f->env, &fault), TG_ERR_VERSION);
     cr_assert_not_null(strstr(fault.text, "version 41"), "%s", fault.text);
-    cr_assert_not_null(strstr(fault.text, "knows version 2"), "%s", fault.text);
+    cr_assert_not_null(strstr(fault.text, "knows version 3"), "%s", fault.text);
     cr_assert_not_null(strstr(fault.text, "upgrade"), "%s", fault.text);
     struct sto_verify_report report;
     struct found found;
@@ -553,7 +553,7 @@ Test(storage, a_database_of_format_1_is_taken_over_and_goes_on)
     depot_restart(f);
     cr_assert_eq(verify(f, &report, &found), TG_ERR_OK, "%s", found.lines);
     cr_assert_eq(report.orders, 3);
-    format_is(f, 2);
+    format_is(f, STO_FORMAT_VERSION);
     depot_free(f);
 }
 

@@ -252,9 +252,7 @@ Test(team, a_retried_join_gets_the_first_answer)
     ledger_run(world.ledger, true);
     cr_assert_eq(ledger_join(world.ledger, world.item, world.team, &order, &decision), ENG_FINAL);
     cr_assert(decision.replayed && !decision.in_flight);
-    struct tg_answer answer =
-        eng_shard_answer(&world.ledger->engine.shards[0], decision.slot, decision.generation);
-    cr_assert_eq(ledger_find(world.ledger, answer.order_id)->row.user_id, 2);
+    cr_assert_eq(ledger_find(world.ledger, decision.answer.order_id)->row.user_id, 2);
     ledger_open(world.ledger, world.item, &order, &decision); /* the same id opens nothing */
     cr_assert_eq(decision.verdict, TG_REQUEST_ID_CONFLICT);
     world_free(&world);
