@@ -139,12 +139,6 @@ void eng_catalog_item_prefetch(const struct eng_catalog *catalog, uint32_t begin
 struct eng_item *eng_catalog_item_end(const struct eng_catalog *catalog, uint32_t begin,
                                       uint64_t sale_id, const void *sku, size_t sku_bytes);
 
-/* What the owner of an item changes when an order of it is settled is asked for. */
-static inline void eng_catalog_stock_prefetch(const struct eng_catalog *catalog, uint32_t item)
-{
-    __builtin_prefetch(&catalog->items[item].stock, 1);
-}
-
 static inline uint32_t eng_catalog_sale_count(const struct eng_catalog *catalog)
 {
     return atomic_load_explicit(&catalog->sale_count, memory_order_acquire);

@@ -298,6 +298,17 @@ void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struc
     fill_record(record, item, order, now_ms, decision->slot);
 }
 
+void eng_shard_settle_prefetch(const struct eng_shard *shard, const struct tg_record *record)
+{
+    tg_assert(record->kind == TG_RECORD_ORDER);
+    __builtin_prefetch(&shard->engine->catalog.items[record->item].stock, 1);
+    if (shard->requests.directory.segment_count > SEGMENTS_CACHED) {
+        struct eng_request_key key =
+            eng_request_key(record->order.request_id, shard->engine->config.hash_seed);
+        eng_requests_prefetch(&shard->requests, &key);
+    }
+}
+
 void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *record)
 {
     struct eng_item *item = &shard->engine->catalog.items[record->item];

@@ -202,6 +202,9 @@ void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *it
 void eng_shard_place(struct eng_shard *shard, struct eng_item *item, const struct tg_order *order,
                      int64_t now_ms, struct tg_record *record, struct eng_decision *decision);
 
+/* The same for settling an order whose record has completed, some completions ahead. */
+void eng_shard_settle_prefetch(const struct eng_shard *shard, const struct tg_record *record);
+
 /* The order's record is durable: remembers its id, sets its payment timer. */
 void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *record);
 

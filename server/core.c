@@ -335,7 +335,7 @@ static void prefetch_completion(const struct srv_core *core)
 {
     const struct tg_record *record = tg_journal_completion_ahead(&core->journal, COMPLETIONS_AHEAD);
     if (record && record->kind == TG_RECORD_ORDER)
-        eng_catalog_stock_prefetch(&core->shard->engine->catalog, record->item);
+        eng_shard_settle_prefetch(core->shard, record);
 }
 
 static void take_completions(struct srv_core *core)
