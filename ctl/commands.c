@@ -19,7 +19,7 @@ const struct ctl_command *ctl_command_at(uint32_t number)
 {
     static const struct ctl_command *const tables[] = {ctl_sale_commands, ctl_order_commands,
                                                        ctl_team_commands, ctl_events_commands,
-                                                       ctl_other_commands};
+                                                       ctl_run_commands,  ctl_other_commands};
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         for (const struct ctl_command *command = tables[i]; command->name; command++)
             if (number-- == 0)

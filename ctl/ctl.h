@@ -26,9 +26,10 @@
 
 enum ctl_exit {
     CTL_DONE = 0,
-    CTL_REFUSED = 1,     /* the server said no, or verify found a broken promise */
-    CTL_USAGE = 2,       /* the command line or the sale file is wrong; nothing was sent */
-    CTL_UNREACHABLE = 3, /* no connection, no answer in time, a file that cannot be read */
+    CTL_REFUSED = 1, /* the server said no, a promise is broken, or an export broke off */
+    CTL_USAGE = 2,   /* the command line or the sale file is wrong; nothing was sent */
+    CTL_UNREACHABLE =
+        3, /* no connection, no answer in time, a file that cannot be read or written */
 };
 
 struct ctl;
@@ -181,6 +182,10 @@ enum ctl_exit ctl_events_groups(struct ctl *ctl);
 enum ctl_exit ctl_events_group_create(struct ctl *ctl);
 enum ctl_exit ctl_events_group_delete(struct ctl *ctl);
 enum ctl_exit ctl_events_ack(struct ctl *ctl);
+enum ctl_exit ctl_top(struct ctl *ctl);
+enum ctl_exit ctl_backup(struct ctl *ctl);
+enum ctl_exit ctl_restore(struct ctl *ctl);
+enum ctl_exit ctl_export_orders(struct ctl *ctl);
 enum ctl_exit ctl_time(struct ctl *ctl);
 enum ctl_exit ctl_stats(struct ctl *ctl);
 enum ctl_exit ctl_verify(struct ctl *ctl);

@@ -4,13 +4,13 @@
 #include <string.h>
 
 static const char exit_codes[] = "0  done\n"
-                                 "1  refused by the server (its verdict is printed by name), or "
-                                 "verify found\n"
-                                 "   a broken promise\n"
+                                 "1  refused by the server (its verdict is printed by name), a "
+                                 "promise is\n"
+                                 "   broken (verify, backup, restore), or an export broke off\n"
                                  "2  the command line or the file is wrong; nothing more was sent\n"
                                  "3  the server cannot be reached or gave no answer in time, or a "
                                  "file\n"
-                                 "   cannot be read";
+                                 "   cannot be read or written";
 
 /* Each line of `text` behind `indent` spaces. */
 static void print_indented(const char *text, int indent)
@@ -82,7 +82,8 @@ static void print_everything(void)
            "    tidegatectl COMMAND --help\n");
     print_section("DESCRIPTION",
                   "Creates sales, watches and corrects their stock, places orders and leads them\n"
-                  "through their life, forms teams, reads the outbox, and checks the database.\n"
+                  "through their life, forms teams, reads the outbox, and checks, backs up and\n"
+                  "restores the database.\n"
                   "What was asked for goes to stdout, errors to stderr. Times are ISO 8601 in\n"
                   "UTC. Amounts are shown with the decimals that ISO 4217 gives the currency\n"
                   "(two when it is not known) where the sale is; in lists, files, options and\n"
@@ -96,6 +97,8 @@ static void print_everything(void)
                               "tidegatectl --server 10.0.0.5:7411 order list --sale 1 --json\n"
                               "tidegatectl order pay 1025 --payment-id wx-1 --amount 9900\n"
                               "tidegatectl events tail --group erp --follow --ack --json\n"
+                              "tidegatectl top\n"
+                              "tidegatectl backup --data-dir /var/lib/tidegate /backup/today\n"
                               "tidegatectl verify --data-dir /var/lib/tidegate");
 }
 

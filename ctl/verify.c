@@ -1,42 +1,21 @@
-#include "base/clock.h"
 #include "ctl/ctl.h"
+#include "ctl/progress.h"
 #include "ctl/text.h"
 #include "storage/storage.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
-
-#define PROGRESS_NS (200 * TG_NS_PER_MS)
-
-struct progress {
-    bool on_tty;
-    bool on_line; /* a progress line stands on the terminal */
-    int64_t last_ns;
-};
-
-static void clear_line(struct progress *progress)
-{
-    if (progress->on_line)
-        fputs("\r\033[K", stderr);
-    progress->on_line = false;
-}
 
 static void print_finding(void *context, const char *line)
 {
-    clear_line(context);
+    ctl_progress_clear(context);
     fprintf(stderr, "broken: %s\n", line);
 }
 
 static void print_progress(void *context, uint64_t orders)
 {
-    struct progress *progress = context;
-    int64_t now_ns = tg_clock_mono_ns();
-    if (!progress->on_tty || now_ns - progress->last_ns < PROGRESS_NS)
-        return;
-    progress->last_ns = now_ns;
-    progress->on_line = true;
-    fprintf(stderr, "\r\033[K%" PRIu64 " orders read", orders);
+    if (ctl_progress_is_due(context))
+        ctl_progress_tell(context, "%" PRIu64 " orders read", orders);
 }
 
 /* One promise and how often it is broken. */
@@ -108,14 +87,15 @@ enum ctl_exit ctl_verify(struct ctl *ctl)
 {
     struct sto_verify_report report = {0};
     struct tg_fault fault = {0};
-    struct progress progress = {.on_tty = isatty(STDERR_FILENO) == 1};
+    struct ctl_progress progress;
     struct promise promises[PROMISES];
     const char *data_dir = ctl_option_value(ctl, "data-dir");
     if (!data_dir)
         return ctl_misused(ctl, "--data-dir is missing");
+    ctl_progress_init(&progress, false);
     enum tg_error error =
         sto_verify(data_dir, print_finding, print_progress, &progress, &report, &fault);
-    clear_line(&progress);
+    ctl_progress_clear(&progress);
     if (error && error != TG_ERR_BROKEN)
         return ctl_complain(CTL_UNREACHABLE, "%s", fault.text);
     promises_of(&report, promises);

@@ -302,4 +302,42 @@ enum tg_error sto_verify(const char *data_dir, void (*finding)(void *context, co
                          void (*progress)(void *context, uint64_t orders), void *context,
                          struct sto_verify_report *report, struct tg_fault *fault);
 
+/* --- the hot backup, and its way back (tidegatectl backup, restore) --- */
+
+/* Texts are borrowed for the call. */
+struct sto_backup_options {
+    const char *from_dir; /* a data directory or a backup; a daemon may be running on it */
+    const char *to_dir;   /* made when missing, mode 0700; else empty; at most 4,000 bytes */
+    bool without_verify;
+    uint64_t growth_bytes_max; /* give up when the source's file grew by more meanwhile; 0: never */
+    void *context;             /* of all three below, each of which may be NULL */
+    /* After each piece, and again when the copy is verified: how much is copied, of how much.
+     * False: it is interrupted. */
+    bool (*copied)(void *context, uint64_t bytes, uint64_t bytes_total);
+    void (*finding)(void *context, const char *line); /* these two as of sto_verify */
+    void (*verified)(void *context, uint64_t orders);
+};
+
+struct sto_backup_report {
+    uint64_t bytes;        /* copied */
+    uint64_t growth_bytes; /* of the source's file, while it was copied */
+    uint64_t copy_ns;      /* the sync included */
+    struct sto_verify_report verify;
+};
+
+/* Copies the newest commit of a database into a directory of its own, from another process than the
+ * daemon's, syncs it, verifies the copy as sto_verify does (with its memory), and only then calls
+ * it data.mdb: what an end in the middle leaves holds no database (`unfinished/`), and after an
+ * error nothing is left that was made here. Holds a snapshot of the source while it copies, not
+ * while it verifies: pages that commits free meanwhile are not used again, so the source's file
+ * grows by some 4 KiB for each page that a commit touches. Keeps the daemon's lock of `to_dir`.
+ *
+ * TG_ERR_INVALID (`to_dir` is not empty), TG_ERR_LOCKED (it is in use), TG_ERR_NOTFOUND (no
+ * database), TG_ERR_FULL (no room there, or the source grew too much), TG_ERR_BROKEN or
+ * TG_ERR_CORRUPT (the copy is not sound: neither is the source, or one of the disks lies),
+ * TG_ERR_SYSTEM with the text "interrupted", or why it could not. Blocks signals in a thread of
+ * its own; the callbacks are called by the thread that calls. */
+enum tg_error sto_backup(const struct sto_backup_options *options, struct sto_backup_report *report,
+                         struct tg_fault *fault);
+
 #endif
