@@ -522,17 +522,32 @@ build/analyze/cppcheck:
 format: ## clang-format over the tree
 	@clang-format -i $(C_FILES)
 
-PREFIX ?= /usr/local
+# Where `install` puts what: DESTDIR comes before all of them.
+PREFIX      ?= /usr/local
+LIBDIR      ?= $(PREFIX)/lib
+MANDIR      ?= $(PREFIX)/share/man
+DOCDIR      ?= $(PREFIX)/share/doc/tidegate
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 # The client library as others link it: with what it stands on, in one archive.
 $(BUILD)/lib/libtidegate.a: $(foreach room,client proto base,$(call objects,$(call sources,$(room)))) $(PB)
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $^
 
-install: all $(BUILD)/lib/libtidegate.a ## install the programs, the client library and the contract under PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/tidegate
+MANUAL := $(addprefix $(BUILD)/man/,tidegated.8 tidegatectl.1 tidegate-load.1 tidegate.conf.5)
+
+.PHONY: manual deb check-packaging
+manual: $(MANUAL) ## write the manual pages, out of the programs' --help and the table of keys
+$(MANUAL) &: $(BINARIES) $(wildcard packaging/man/*) VERSION
+	$(say) MAN $(BUILD)/man
+	$(Q)packaging/man/generate.sh $(BUILD) $(BUILD)/man $(VERSION)
+
+install: all manual $(BUILD)/lib/libtidegate.a ## install programs, client library, contract, manual and service under PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/share/tidegate
 	install $(BINARIES) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(BUILD)/lib/libtidegate.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(BUILD)/lib/libtidegate.a $(DESTDIR)$(LIBDIR)
 	install -d $(DESTDIR)$(PREFIX)/include/tidegate/tidegate/v1
 	for room in base proto client; do install -d $(DESTDIR)$(PREFIX)/include/tidegate/$$room && \
 		install -m 644 $$room/*.h $(DESTDIR)$(PREFIX)/include/tidegate/$$room; done
@@ -540,6 +555,25 @@ install: all $(BUILD)/lib/libtidegate.a ## install the programs, the client libr
 	cp -r proto/tidegate $(DESTDIR)$(PREFIX)/share/tidegate/
 	install -d $(DESTDIR)$(PREFIX)/share/tidegate/scenarios
 	install -m 644 bench/scenarios/*.ini $(DESTDIR)$(PREFIX)/share/tidegate/scenarios
+	for section in 1 5 8; do install -d $(DESTDIR)$(MANDIR)/man$$section && \
+		install -m 644 $(BUILD)/man/*.$$section $(DESTDIR)$(MANDIR)/man$$section; done
+	install -D -m 644 packaging/tidegate.conf.example $(DESTDIR)$(DOCDIR)/tidegate.conf.example
+	install -D -m 644 packaging/completion/tidegate.bash $(DESTDIR)$(COMPLETIONS)/tidegatectl
+	ln -sf tidegatectl $(DESTDIR)$(COMPLETIONS)/tidegated
+	ln -sf tidegatectl $(DESTDIR)$(COMPLETIONS)/tidegate-load
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
+	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/tidegated.service \
+		>$(DESTDIR)$(UNITDIR)/tidegated.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/tidegated.service
+	install -m 644 packaging/systemd/tidegate.sysusers $(DESTDIR)$(SYSUSERSDIR)/tidegate.conf
+
+deb: ## build the Debian packages into build/deb, and hold them against lintian
+	@scripts/deps.sh build deb
+	@packaging/deb.sh build/deb
+
+check-packaging: ## install, manual, completion, configuration and service: DEB=1 also the packages
+	@$(call prepared,build test deb $(if $(DEB),boot),all manual)
+	@tests/packaging/run.sh $(BUILD) $(if $(DEB),build/deb)
 
 clean: ## remove build/
 	rm -rf build

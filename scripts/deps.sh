@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for what is asked for: build, test, lint, fuzz,
-# memcheck, bench or peers.
+# memcheck, bench, peers, deb or boot.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -12,6 +12,8 @@ fuzz='clang libclang-rt-14-dev'
 memcheck='valgrind libc6-dbg'
 bench='valgrind jq'
 peers='redis-server postgresql'
+deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
+boot='debootstrap systemd-container'
 
 wanted=''
 for set in "$@"; do
@@ -23,7 +25,9 @@ for set in "$@"; do
     memcheck) wanted="$wanted $memcheck" ;;
     bench) wanted="$wanted $bench" ;;
     peers) wanted="$wanted $peers" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, memcheck, bench, peers)" >&2; exit 2 ;;
+    deb) wanted="$wanted $deb" ;;
+    boot) wanted="$wanted $boot" ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, memcheck, bench, peers, deb, boot)" >&2; exit 2 ;;
     esac
 done
 

@@ -156,6 +156,7 @@ void srv_core_append_unit(struct srv_core *core, const struct eng_unit *unit,
 
 static void begin_turn(struct srv_core *core)
 {
+    tg_count(&core->stats.turns, 1);
     core->work_left = SRV_WORK_A_TURN;
     core->served = 0;
 }
@@ -328,7 +329,7 @@ static bool complete(struct srv_core *core, const struct srv_pending *pending,
     return true;
 }
 
-/* How far ahead of its completion an order's item is asked for. */
+/* How far ahead of its completion the memory is asked for that settling an order needs. */
 #define COMPLETIONS_AHEAD 8
 
 static void prefetch_completion(const struct srv_core *core)

@@ -149,6 +149,7 @@ struct srv_core_stats {
     uint64_t replayed;
     /* copies of its net_stats, at most a turn old */
     uint64_t connections_accepted, connections_closed, frames, bad_frames;
+    uint64_t turns; /* of its loop: what server/notify.h watches */
 };
 
 struct srv_server;

@@ -7,6 +7,7 @@
 #include "engine/life.h"
 #include "server/events.h"
 #include "server/lanes.h"
+#include "server/notify.h"
 #include "server/pages.h"
 #include "server/server.h"
 
@@ -37,10 +38,14 @@ static void print_help(void)
            "  --set SECTION.KEY=VALUE\n"
            "                      set one key; may be given several times\n"
            "  --insecure          listen beyond loopback although callers are not authenticated\n"
+           "  --check-config      read and check the configuration, print it as it would be in\n"
+           "                      force, exit 0; or print what is wrong with it, exit 2\n"
+           "  --print-example     print a documented configuration file, exit 0\n"
            "  --help, --version\n\n"
            "When it is ready it prints one line on stdout, 'tidegated ready on HOST:PORT ...'.\n"
            "SIGTERM or SIGINT: stops accepting, answers what it has accepted, exits 0. A second\n"
-           "one exits at once.\n\n"
+           "one exits at once. SIGHUP: reads the configuration again, takes over what it can and\n"
+           "logs what needs a restart.\n\n"
            "Exit status: 0 drained; 1 could not start, or could not drain in time; 2 usage;\n"
            "%d out of memory for what must not fail; %d the outcome of a commit is unknown (the "
            "disk\nfailed).\n\n"
@@ -66,6 +71,8 @@ enum option_code {
     OPTION_CONFIG,
     OPTION_SET,
     OPTION_INSECURE,
+    OPTION_CHECK_CONFIG,
+    OPTION_PRINT_EXAMPLE,
     OPTION_HELP,
     OPTION_VERSION,
 };
@@ -77,6 +84,8 @@ static const struct option long_options[] = {
     {"config", required_argument, NULL, OPTION_CONFIG},
     {"set", required_argument, NULL, OPTION_SET},
     {"insecure", no_argument, NULL, OPTION_INSECURE},
+    {"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
+    {"print-example", no_argument, NULL, OPTION_PRINT_EXAMPLE},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -95,37 +104,78 @@ static enum tg_error apply_option(struct srv_config *config, int option, struct 
         return set_pair(config, optarg, fault);
     case OPTION_INSECURE:
         return srv_config_set(config, "server", "insecure", "true", fault);
+    case OPTION_PRINT_EXAMPLE:
+        srv_config_write_example(stdout);
+        exit(EXIT_SUCCESS);
     case OPTION_HELP:
         print_help();
         exit(EXIT_SUCCESS);
     case OPTION_VERSION:
         printf("tidegated %s\n", TG_VERSION);
         exit(EXIT_SUCCESS);
-    case OPTION_CONFIG: /* read first, so that the others win over it */
+    case OPTION_CONFIG:       /* read first, so that the others win over it */
+    case OPTION_CHECK_CONFIG: /* main asks for it */
         return TG_ERR_OK;
     default: /* getopt has told what is wrong */
         return tg_fault_set(fault, TG_ERR_INVALID, "see tidegated --help");
     }
 }
 
+/* Defaults, file, command line. `only_checks`: --check-config stands there. */
 static enum tg_error read_options(struct srv_config *config, int argc, char **argv,
-                                  struct tg_fault *fault)
+                                  bool *only_checks, struct tg_fault *fault)
 {
     srv_config_init(config);
+    *only_checks = false;
     enum tg_error error = TG_ERR_OK;
     int option;
     opterr = 0;
+    optind = 1;
     while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         if (option == OPTION_CONFIG)
             error = srv_config_load(config, optarg, fault);
     optind = 1;
     opterr = 1;
-    while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+    while (error == TG_ERR_OK && (option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        *only_checks = *only_checks || option == OPTION_CHECK_CONFIG;
         error = apply_option(config, option, fault);
+    }
     if (error == TG_ERR_OK && optind < argc)
         error =
             tg_fault_set(fault, TG_ERR_INVALID, "what is '%s'? see tidegated --help", argv[optind]);
     return error == TG_ERR_OK ? srv_config_check(config, fault) : error;
+}
+
+/* Where to listen, and that nobody listens beyond loopback without having said so. */
+static enum tg_error read_address(const struct srv_config *config, struct net_address *address,
+                                  struct tg_fault *fault)
+{
+    bool loopback = false;
+    enum tg_error error = net_address_parse(config->listen, address, fault);
+    if (error == TG_ERR_OK)
+        error = net_address_is_loopback(address, &loopback, fault);
+    if (error != TG_ERR_OK)
+        return error;
+    if (!config->insecure && !loopback)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "%s is not a loopback address and callers are not authenticated: "
+                            "anyone who reaches it can place orders and close sales. Say "
+                            "--insecure if the network keeps strangers out",
+                            config->listen);
+    return TG_ERR_OK;
+}
+
+static int check_config(const struct srv_config *config)
+{
+    struct net_address address;
+    struct tg_fault fault;
+    if (read_address(config, &address, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", fault.text);
+        return EXIT_USAGE;
+    }
+    printf("# In force with this configuration and command line:\n");
+    srv_config_write(config, stdout);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* --- start --- */
@@ -298,19 +348,8 @@ static void raise_descriptor_limit(void)
 
 static enum tg_error check_address(struct srv_server *server, struct tg_fault *fault)
 {
-    bool loopback = false;
-    enum tg_error error = net_address_parse(server->config.listen, &server->address, fault);
-    if (error == TG_ERR_OK)
-        error = net_address_is_loopback(&server->address, &loopback, fault);
-    if (error != TG_ERR_OK)
-        return error;
-    if (!server->config.insecure && !loopback)
-        return tg_fault_set(fault, TG_ERR_INVALID,
-                            "%s is not a loopback address and callers are not authenticated: "
-                            "anyone who reaches it can place orders and close sales. Say "
-                            "--insecure if the network keeps strangers out",
-                            server->config.listen);
-    return net_listen_check(&server->address, fault);
+    enum tg_error error = read_address(&server->config, &server->address, fault);
+    return error == TG_ERR_OK ? net_listen_check(&server->address, fault) : error;
 }
 
 static enum tg_error start(struct srv_server *server, struct sto_recovery_stats *stats,
@@ -370,12 +409,14 @@ static void wake_cores(struct srv_server *server)
         tg_waker_wake(&server->cores[i].waker);
 }
 
-/* Waits up to `timeout_ms` for a signal. */
-static bool signalled(int signal_fd, int timeout_ms)
+/* Waits up to `timeout_ms` for a signal; returns its number, or 0. */
+static int signalled(int signal_fd, int timeout_ms)
 {
     struct pollfd event = {.fd = signal_fd, .events = POLLIN};
     struct signalfd_siginfo info;
-    return poll(&event, 1, timeout_ms) == 1 && read(signal_fd, &info, sizeof(info)) > 0;
+    if (poll(&event, 1, timeout_ms) != 1 || read(signal_fd, &info, sizeof(info)) <= 0)
+        return 0;
+    return (int)info.ssi_signo;
 }
 
 /* Lets everything accepted be answered; false when a second signal or the timeout came first. */
@@ -386,7 +427,8 @@ static bool drain(struct srv_server *server, int signal_fd)
     atomic_store_explicit(&server->draining, true, memory_order_release);
     while (!all_drained(server)) {
         wake_cores(server);
-        if (signalled(signal_fd, 5)) {
+        int number = signalled(signal_fd, 5);
+        if (number != 0 && number != SIGHUP) {
             tg_log_warn("second signal: exiting at once");
             return false;
         }
@@ -420,23 +462,105 @@ static void stop(struct srv_server *server)
     sto_env_close(server->storage);
 }
 
-int main(int argc, char **argv)
+/* --- while it runs --- */
+
+static void configure_log(const struct srv_config *config)
 {
-    static struct srv_server server;
-    struct tg_fault fault;
-    if (read_options(&server.config, argc, argv, &fault) != TG_ERR_OK) {
-        fprintf(stderr, "tidegated: %s\n", fault.text);
-        return EXIT_USAGE;
+    tg_log_configure((enum tg_log_level)config->log_level, (enum tg_log_format)config->log_format);
+}
+
+static void on_changed(void *context, const char *key, const char *before, const char *after,
+                       bool in_force)
+{
+    uint32_t *for_restart = context;
+    if (in_force) {
+        tg_log_info("reloaded: %s is %s, was %s", key, after, before);
+        return;
     }
-    /* Before any thread starts, so that all inherit the mask. */
+    ++*for_restart;
+    tg_log_warn("%s stays %.200s: a restart would make it %.200s", key, before, after);
+}
+
+/* Reads everything again, the command line too: it still wins over the file. */
+static void reload(struct srv_server *server, int argc, char **argv)
+{
+    static struct srv_config fresh;
+    struct net_address address;
+    struct tg_fault fault;
+    bool only_checks;
+    if (read_options(&fresh, argc, argv, &only_checks, &fault) != TG_ERR_OK ||
+        read_address(&fresh, &address, &fault) != TG_ERR_OK) {
+        tg_log_error("not reloaded, all stays as it was: %s", fault.text);
+        return;
+    }
+    uint32_t for_restart = 0;
+    uint32_t changed = srv_config_reload(&server->config, &fresh, on_changed, &for_restart);
+    configure_log(&server->config);
+    tg_log_info("configuration read again: %" PRIu32 " keys differ, %" PRIu32 " need a restart",
+                changed, for_restart);
+}
+
+/* Until SIGTERM or SIGINT. */
+static void serve(struct srv_server *server, struct srv_notify *notify, int signal_fd, int argc,
+                  char **argv)
+{
+    for (;;) {
+        int number = signalled(signal_fd, -1);
+        if (number == SIGTERM || number == SIGINT)
+            return;
+        if (number != SIGHUP)
+            continue;
+        srv_notify_say(notify, "RELOADING=1\nMONOTONIC_USEC=%lld",
+                       (long long)(tg_clock_mono_ns() / 1000));
+        reload(server, argc, argv);
+        srv_notify_say(notify, "READY=1");
+    }
+}
+
+static void tell_ready(const struct srv_server *server, struct srv_notify *notify,
+                       const struct sto_recovery_stats *recovered)
+{
+    char where[320], status[400];
+    bool brackets = strchr(server->address.host, ':') != NULL;
+    snprintf(where, sizeof(where), "%s%s%s:%u", brackets ? "[" : "", server->address.host,
+             brackets ? "]" : "", server->address.port);
+    printf("tidegated ready on %s threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n", where,
+           server->config.threads, recovered->orders);
+    fflush(stdout);
+    snprintf(status, sizeof(status), "serving on %s, %" PRIu64 " orders recovered", where,
+             recovered->orders);
+    srv_notify_ready(notify, status);
+}
+
+/* Before any thread starts, so that all inherit the mask. */
+static int take_signals(void)
+{
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+int main(int argc, char **argv)
+{
+    static struct srv_server server;
+    static struct srv_notify notify;
+    struct tg_fault fault;
+    bool only_checks;
+    if (read_options(&server.config, argc, argv, &only_checks, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", fault.text);
+        return EXIT_USAGE;
+    }
+    if (only_checks)
+        return check_config(&server.config);
+    configure_log(&server.config);
+    int signal_fd = take_signals();
     raise_descriptor_limit();
+    srv_notify_start(&notify, &server);
 
     struct sto_recovery_stats recovered;
     enum tg_error error =
@@ -447,17 +571,13 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     start_threads(&server);
-    printf("tidegated ready on %s%s%s:%u threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n",
-           strchr(server.address.host, ':') ? "[" : "", server.address.host,
-           strchr(server.address.host, ':') ? "]" : "", server.address.port, server.config.threads,
-           recovered.orders);
-    fflush(stdout);
-
-    while (!signalled(signal_fd, -1))
-        ;
+    tell_ready(&server, &notify, &recovered);
+    serve(&server, &notify, signal_fd, argc, argv);
     tg_log_info("draining");
+    srv_notify_stopping(&notify);
     if (!drain(&server, signal_fd))
         _exit(EXIT_FAILURE);
+    srv_notify_end(&notify);
     stop(&server);
     tg_log_info("drained, all that was accepted is durable and answered");
     return EXIT_SUCCESS;

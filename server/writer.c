@@ -175,11 +175,12 @@ static void retain(struct srv_writer *writer)
     const struct srv_config *config = &writer->server->config;
     int64_t now_ns = tg_clock_mono_ns();
     writer->retention.sequence_max = eng_groups_offset_min(writer->server->engine.groups);
-    writer->retention.bytes_max = config->keep_mib * 1024 * 1024;
+    writer->retention.bytes_max = tg_count_read(&config->keep_mib) * 1024 * 1024;
     bool is_due = now_ns >= writer->retained_ns + RETAIN_EVERY_NS;
     if (is_due)
         writer->retention.before_ms =
-            (tg_clock_wall_ns() - (int64_t)config->keep_s * TG_NS_PER_S) / TG_NS_PER_MS;
+            (tg_clock_wall_ns() - (int64_t)tg_count_read(&config->keep_s) * TG_NS_PER_S) /
+            TG_NS_PER_MS;
     sto_retention_set(writer->server->storage, &writer->retention);
     if (!is_due)
         return;
@@ -206,6 +207,7 @@ void *srv_writer_run(void *argument)
     for (;;) {
         /* Read before looking for work, so that nothing appended before the stop is left behind. */
         bool stopping = atomic_load_explicit(&writer->stopping, memory_order_acquire);
+        tg_count(&writer->turns, 1);
         if (waiting(writer->server) > 0) {
             linger(writer);
             gather(writer->server, &batch);

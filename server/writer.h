@@ -45,6 +45,7 @@ struct srv_writer {
     int64_t retained_ns;            /* when it last looked at the clock for it, monotonic */
     int64_t warned_ns;              /* when it last warned of a group that holds events back */
     struct srv_commit_stats stats;  /* any thread may read */
+    uint64_t turns;                 /* of its loop; any thread may read (server/notify.h) */
     pthread_t thread;
 };
 

@@ -28,7 +28,7 @@ static enum tg_error load(struct srv_config *config, const void *text, size_t si
 
 static void check_ranges(const struct srv_config *config)
 {
-#define CHECK(section, name, initial, low, high, help)                                             \
+#define CHECK(section, name, initial, low, high, unit, reload, help)                               \
     FUZZ_MUST(config->name + 1 > (uint64_t)(low) && config->name <= (uint64_t)(high));
     SRV_NUMBERS(CHECK)
 #undef CHECK
@@ -41,7 +41,7 @@ static size_t write_out(const struct srv_config *config, char *text, size_t room
 {
     size_t used = (size_t)snprintf(text, room, "[server]\ninsecure = %s\n",
                                    config->insecure ? "true" : "false");
-#define WRITE(section, name, initial, low, high, help)                                             \
+#define WRITE(section, name, initial, low, high, unit, reload, help)                               \
     used += (size_t)snprintf(text + used, room - used,                                             \
                              "[" #section "]\n" #name " = %" PRIu64 "\n", config->name);
     SRV_NUMBERS(WRITE)
@@ -57,7 +57,8 @@ static void check_again(const struct srv_config *config)
     struct tg_fault fault;
     FUZZ_MUST(load(&again, text, write_out(config, text, sizeof(text)), &fault) == TG_ERR_OK);
     FUZZ_MUST(again.insecure == config->insecure);
-#define SAME(section, name, initial, low, high, help) FUZZ_MUST(again.name == config->name);
+#define SAME(section, name, initial, low, high, unit, reload, help)                                \
+    FUZZ_MUST(again.name == config->name);
     SRV_NUMBERS(SAME)
 #undef SAME
 }

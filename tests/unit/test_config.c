@@ -1,6 +1,8 @@
 /* Configuration: defaults, the file, single keys, and what is refused. */
 #include "server/config.h"
 
+#include "base/log.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,13 +47,15 @@ static void expect_fault(const char *text, int line, const char *word, const cha
 Test(config, every_number_has_a_default_within_its_range)
 {
     struct srv_config config = defaults();
-#define CHECK(section, name, initial, low, high, help)                                             \
+#define CHECK(section, name, initial, low, high, unit, reload, help)                               \
     cr_assert_eq(config.name, (uint64_t)(initial), #name);                                         \
     cr_assert(config.name <= (uint64_t)(high), #name);                                             \
     cr_assert(config.name + 1 > (uint64_t)(low), #name);                                           \
     cr_assert_gt(strlen(help), 5, #name);
     SRV_NUMBERS(CHECK)
 #undef CHECK
+    cr_assert_eq(config.log_level, TG_LOG_INFO);
+    cr_assert_eq(config.log_format, TG_LOG_TEXT);
     cr_assert_str_eq(config.listen, "127.0.0.1:7411", "loopback unless told otherwise");
     cr_assert_not(config.insecure);
     cr_assert_str_empty(config.data_dir);
@@ -66,7 +70,7 @@ Test(config, every_number_can_be_set_to_both_ends_of_its_range_and_no_further)
     snprintf(value, sizeof(value), "%llu", (unsigned long long)(number));                          \
     cr_assert_eq(srv_config_set(&config, #section, #name, value, &fault), error, "%s %s", #name,   \
                  value);
-#define CHECK(section, name, initial, low, high, help)                                             \
+#define CHECK(section, name, initial, low, high, unit, reload, help)                               \
     TRY(section, name, low, TG_ERR_OK)                                                             \
     cr_assert_eq(config.name, (uint64_t)(low));                                                    \
     TRY(section, name, high, TG_ERR_OK)                                                            \
@@ -243,4 +247,201 @@ Test(config, the_whole_must_make_sense)
     cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
     config.timers_max = 4096;
     cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_OK);
+}
+
+Test(config, the_nearest_key_is_named)
+{
+    expect_fault("[server]\nthread = 2\n", 2, "server.thread.", "Did you mean server.threads?");
+    expect_fault("[engine]\nthreads = 2\n", 2, "engine.threads.", "Did you mean server.threads?");
+    expect_fault("[sever]\ninsecure = true\n", 2, "sever.insecure.", "server.insecure?");
+    expect_fault("[events]\nkeep = 2\n", 2, "events.keep.", "Did you mean events.keep_s?");
+    expect_fault("[stroage]\nmap_gb = 2\n", 2, "stroage.map_gb.", "storage.map_gib?");
+    expect_fault("[log]\nlevle = warn\n", 2, "log.levle.", "Did you mean log.level?");
+}
+
+Test(config, a_key_that_is_like_none_has_no_neighbour)
+{
+    struct srv_config config = defaults();
+    struct tg_fault fault;
+    cr_assert_eq(srv_config_set(&config, "server", "colour", "blue", &fault), TG_ERR_INVALID);
+    cr_assert_null(strstr(fault.text, "Did you mean"), "%s", fault.text);
+    char word[300];
+    memset(word, 'k', sizeof(word) - 1);
+    word[sizeof(word) - 1] = '\0';
+    cr_assert_eq(srv_config_set(&config, word, word, word, &fault), TG_ERR_INVALID);
+    cr_assert_not_null(strstr(fault.text, "--help"), "%s", fault.text);
+}
+
+Test(config, a_choice_is_one_of_its_words)
+{
+    struct srv_config config = defaults();
+    struct tg_fault fault;
+    cr_assert_eq(load(&config, "[log]\nlevel = error\nformat = json\n", &fault), TG_ERR_OK);
+    cr_assert_eq(config.log_level, TG_LOG_ERROR);
+    cr_assert_eq(config.log_format, TG_LOG_JSON);
+    cr_assert_eq(load(&config, "[log]\nlevel = warn\nformat = kv\n", &fault), TG_ERR_OK);
+    cr_assert_eq(config.log_level, TG_LOG_WARN);
+    cr_assert_eq(config.log_format, TG_LOG_KV);
+    expect_fault("[log]\nlevel = debug\n", 2, "log.level must be info, warn or error", "'debug'");
+    expect_fault("[log]\nformat = JSON\n", 2, "log.format must be text, kv or json", "'JSON'");
+}
+
+/* --- what is written --- */
+
+/* What `write` writes; free it. */
+static char *written(void (*write_all)(FILE *file))
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *file = open_memstream(&text, &bytes);
+    cr_assert_not_null(file);
+    write_all(file);
+    fclose(file);
+    return text;
+}
+
+static char *read_file(const char *path)
+{
+    char *text = NULL;
+    size_t room = 0;
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file, "%s: tests run in the root of the tree", path);
+    cr_assert_gt(getdelim(&text, &room, '\0', file), 0);
+    fclose(file);
+    return text;
+}
+
+Test(config, the_packaged_example_is_what_the_table_of_keys_says)
+{
+    char *table = written(srv_config_write_example);
+    char *packaged = read_file("packaging/tidegate.conf.example");
+    cr_assert_str_eq(packaged, table,
+                     "write it anew: build/tidegated --print-example "
+                     ">packaging/tidegate.conf.example");
+    free(table);
+    free(packaged);
+}
+
+/* All fields; the texts only up to their ends. */
+static void expect_same(const struct srv_config *a, const struct srv_config *b)
+{
+    cr_assert_str_eq(a->data_dir, b->data_dir);
+    cr_assert_str_eq(a->listen, b->listen);
+    cr_assert_eq(a->insecure, b->insecure);
+    cr_assert_eq(a->log_level, b->log_level);
+    cr_assert_eq(a->log_format, b->log_format);
+#define SAME(section, name, preset, low, high, unit, reload, help)                                 \
+    cr_assert_eq(a->name, b->name, #name);
+    SRV_NUMBERS(SAME)
+#undef SAME
+}
+
+Test(config, the_example_changes_nothing_but_the_data_directory)
+{
+    struct srv_config config = defaults(), initial = defaults();
+    struct tg_fault fault;
+    char *example = written(srv_config_write_example);
+    cr_assert_eq(load(&config, example, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_str_eq(config.data_dir, "/var/lib/tidegate");
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_OK);
+    config.data_dir[0] = '\0';
+    expect_same(&config, &initial);
+    free(example);
+}
+
+/* Each line that is commented out is a key at its default: with the # taken away it still changes
+ * nothing, and every number stands there with its range and unit. */
+Test(config, the_example_shows_every_key_at_its_default_with_its_range)
+{
+    struct srv_config config = defaults(), initial = defaults();
+    struct tg_fault fault;
+    char *example = written(srv_config_write_example), line[200];
+#define CHECK(section, name, preset, low, high, unit, reload, help)                                \
+    snprintf(line, sizeof(line), "Takes %llu to %llu%s%s. Default: %llu.%s\n#%s = %llu\n",         \
+             (unsigned long long)(low), (unsigned long long)(high), (unit)[0] ? " " : "", unit,    \
+             (unsigned long long)(preset), (reload) ? " A reload (SIGHUP) takes it over." : "",    \
+             #name, (unsigned long long)(preset));                                                 \
+    cr_assert_not_null(strstr(example, line), "%s", line);
+    SRV_NUMBERS(CHECK)
+#undef CHECK
+    for (char *at = example; (at = strstr(at, "\n#")); at++)
+        if (at[2] != ' ' && at[2] != '\n')
+            at[1] = '\n';
+    cr_assert_eq(load(&config, example, &fault), TG_ERR_OK, "%s", fault.text);
+    config.data_dir[0] = '\0';
+    expect_same(&config, &initial);
+    free(example);
+}
+
+static struct srv_config odd;
+
+static void write_odd(FILE *file)
+{
+    srv_config_write(&odd, file);
+}
+
+Test(config, what_is_in_force_is_written_so_that_it_can_be_loaded)
+{
+    struct srv_config again = defaults();
+    struct tg_fault fault;
+    odd = defaults();
+    cr_assert_eq(load(&odd,
+                      "[server]\nlisten = [::1]:99\ninsecure = true\nthreads = 3\n"
+                      "[storage]\ndata_dir = /x\n[log]\nformat = kv\n[events]\nkeep_s = 5\n",
+                      &fault),
+                 TG_ERR_OK);
+    char *text = written(write_odd);
+    cr_assert_not_null(strstr(text, "threads = 3 ; default 1\n"), "%s", text);
+    cr_assert_not_null(strstr(text, "sales_max = 16384\n"), "%s", text);
+    cr_assert_eq(load(&again, text, &fault), TG_ERR_OK, "%s", fault.text);
+    expect_same(&again, &odd);
+    free(text);
+}
+
+/* --- reload --- */
+
+struct told {
+    char text[2000];
+};
+
+static void tell(void *context, const char *key, const char *before, const char *after,
+                 bool in_force)
+{
+    struct told *told = context;
+    size_t used = strlen(told->text);
+    snprintf(told->text + used, sizeof(told->text) - used, "%s %s %s %d\n", key, before, after,
+             in_force);
+}
+
+Test(config, a_reload_takes_over_what_it_can_and_names_the_rest)
+{
+    struct srv_config running = defaults(), fresh = defaults();
+    struct tg_fault fault;
+    struct told told = {""};
+    cr_assert_eq(load(&fresh,
+                      "[server]\ndrain_timeout_s = 5\nthreads = 2\ninsecure = true\n"
+                      "[log]\nlevel = warn\n[events]\nkeep_s = 6\nkeep_mib = 7\n"
+                      "[storage]\ndata_dir = /other\n",
+                      &fault),
+                 TG_ERR_OK);
+    cr_assert_eq(srv_config_reload(&running, &fresh, tell, &told), 7);
+    cr_assert_not_null(strstr(told.text, "server.drain_timeout_s 30 5 1\n"), "%s", told.text);
+    cr_assert_not_null(strstr(told.text, "log.level info warn 1\n"), "%s", told.text);
+    cr_assert_not_null(strstr(told.text, "server.threads 1 2 0\n"), "%s", told.text);
+    cr_assert_not_null(strstr(told.text, "server.insecure false true 0\n"), "%s", told.text);
+    cr_assert_not_null(strstr(told.text, "storage.data_dir  /other 0\n"), "%s", told.text);
+    struct srv_config expected = defaults();
+    expected.drain_timeout_s = 5;
+    expected.log_level = TG_LOG_WARN;
+    expected.keep_s = 6;
+    expected.keep_mib = 7;
+    expect_same(&running, &expected);
+}
+
+Test(config, a_reload_of_the_same_tells_nothing)
+{
+    struct srv_config running = defaults(), fresh = defaults();
+    struct told told = {""};
+    cr_assert_eq(srv_config_reload(&running, &fresh, tell, &told), 0);
+    cr_assert_str_empty(told.text);
 }
