@@ -103,17 +103,15 @@ growth_row() {
 # Along one axis at a time: orders in the database; connections, with 4,096 orders in flight on all of them
 # together; core threads, with 10,000 items.
 long_growth() {
-    # shellcheck disable=SC2086
-    tidegate_begin $long_room
-    placed=0
     for orders in $growth; do
-        long_fill $((orders > placed ? orders - placed : 1))
+        # shellcheck disable=SC2086
+        tidegate_begin $long_room
+        long_fill "$orders"
         bytes=$(anonymous_bytes)
         tidegate_load accepted_per_s durable 64 64 1
         growth_row orders "$orders" "$result" "$bytes"
-        placed=$("$build/tidegatectl" --server "$daemon_server" stats --json | jq .sequence)
+        tidegate_end
     done
-    tidegate_end
     for connections in 1 8 64 512 4096; do
         tidegate_begin
         tidegate_load accepted_per_s durable $connections $((4096 / connections)) 1

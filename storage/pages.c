@@ -37,8 +37,7 @@ static const struct table {
 } tables[] = {
     {"meta", 0, 1},   {"sales", 4, 1},  {"items", 4, 1},       {"stock", 4, 1},
     {"orders", 8, 1}, {"lives", 8, 2},  {"adjustments", 8, 1}, {"events", 8, 2},
-    {"teams", 8, 2},  {"groups", 0, 2}, {"ingested", 0, 2},
-    {"stock_log", 8, 3},
+    {"teams", 8, 2},  {"groups", 0, 2}, {"ingested", 0, 2},    {"stock_log", 8, 3},
 };
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
