@@ -1,5 +1,6 @@
 /* Backup, restore, export and top against a real daemon: the drill that an operator practises, and
  * what these commands refuse. */
+#include "base/clock.h"
 #include "tests/lib/life.h"
 #include "tests/lib/run.h"
 
@@ -147,7 +148,7 @@ static uint64_t expect_prefix(struct tgc_client *client, const struct crowd *cro
     return last;
 }
 
-Test(backup, a_drill_restores_all_that_was_accepted_before_the_backup, .timeout = 240)
+Test(backup, a_drill_restores_all_that_was_accepted_before_the_backup)
 {
     struct daemon daemon = {0}, restored = {0};
     struct run run;
@@ -195,7 +196,7 @@ Test(backup, a_drill_restores_all_that_was_accepted_before_the_backup, .timeout 
 
 /* --- what they refuse --- */
 
-Test(backup, nothing_is_restored_over_a_data_directory, .timeout = 120)
+Test(backup, nothing_is_restored_over_a_data_directory)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -217,7 +218,7 @@ Test(backup, nothing_is_restored_over_a_data_directory, .timeout = 120)
     daemon_end(&daemon);
 }
 
-Test(backup, a_damaged_backup_is_not_restored, .timeout = 120)
+Test(backup, a_damaged_backup_is_not_restored)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -249,7 +250,41 @@ Test(backup, a_damaged_backup_is_not_restored, .timeout = 120)
     daemon_end(&daemon);
 }
 
-Test(backup, progress_is_told_when_it_is_asked_for, .timeout = 120)
+/* Killed at twelve moments, spread over a little more than a whole backup takes: what is left is a
+ * backup that verifies, or holds no database; and the daemon goes on. */
+Test(backup, a_kill_leaves_a_whole_backup_or_none)
+{
+    struct daemon daemon = {0};
+    struct run run;
+    daemon_start(&daemon, NULL);
+    struct crowd crowd = crowd_make(&daemon);
+    sale_create(crowd.client, SALE, SKU, ORDERS_MAX, 0);
+    buy(&crowd, 200 * BATCH);
+    int64_t begun_ns = tg_clock_mono_ns();
+    ctl_quietly(EXIT_DONE, "backup", "--data-dir", daemon.data_dir, below(&daemon, "whole"));
+    int64_t whole_ns = tg_clock_mono_ns() - begun_ns;
+    for (int i = 0; i < 12; i++) {
+        char name[2][16], path[192];
+        snprintf(name[0], sizeof(name[0]), "killed-%d", i);
+        snprintf(name[1], sizeof(name[1]), "restored-%d", i);
+        const char *target = below(&daemon, name[0]);
+        run_start(&run, "tidegatectl", "backup", "--data-dir", daemon.data_dir, target, NULL);
+        usleep((useconds_t)(whole_ns / 1000 * i / 10));
+        kill(run.pid, SIGKILL);
+        run_wait(&run);
+        run_free(&run);
+        snprintf(path, sizeof(path), "%s/data.mdb", target);
+        int status = there_is(path) ? EXIT_DONE : EXIT_UNREACHABLE;
+        ctl_quietly(status, "verify", "--data-dir", target);
+        ctl_quietly(status, "restore", target, below(&daemon, name[1]));
+    }
+    buy(&crowd, BATCH);
+    cr_expect_eq(sale_list(crowd.client, SALE, NULL, NULL), crowd.count);
+    crowd_free(&crowd);
+    daemon_end(&daemon);
+}
+
+Test(backup, progress_is_told_when_it_is_asked_for)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -285,7 +320,7 @@ static char *file_text(const char *path)
     return text;
 }
 
-Test(export, both_formats_have_every_order_of_the_sale_over_many_pages, .timeout = 120)
+Test(export, both_formats_have_every_order_of_the_sale_over_many_pages)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -315,7 +350,7 @@ Test(export, both_formats_have_every_order_of_the_sale_over_many_pages, .timeout
     daemon_end(&daemon);
 }
 
-Test(export, a_file_has_its_name_when_it_is_whole_and_is_never_written_over, .timeout = 120)
+Test(export, a_file_has_its_name_when_it_is_whole_and_is_never_written_over)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -344,7 +379,7 @@ Test(export, a_file_has_its_name_when_it_is_whole_and_is_never_written_over, .ti
 /* What is accepted behind the beginning is not waited for, or an export would last as long as the
  * sale does. It has begun when its first letter is here, and cannot end before the rest is read,
  * because that is more than it can keep. */
-Test(export, it_ends_with_the_orders_that_were_there_when_it_began, .timeout = 120)
+Test(export, it_ends_with_the_orders_that_were_there_when_it_began)
 {
     struct daemon daemon = {0};
     char command[256];
@@ -367,7 +402,7 @@ Test(export, it_ends_with_the_orders_that_were_there_when_it_began, .timeout = 1
     daemon_end(&daemon);
 }
 
-Test(export, it_breaks_off_with_the_server_and_tells_how_to_go_on, .timeout = 120)
+Test(export, it_breaks_off_with_the_server_and_tells_how_to_go_on)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -408,7 +443,7 @@ Test(export, it_breaks_off_with_the_server_and_tells_how_to_go_on, .timeout = 12
 
 /* --- top --- */
 
-Test(top, once_tells_the_rates_of_an_interval, .timeout = 120)
+Test(top, once_tells_the_rates_of_an_interval)
 {
     struct daemon daemon = {0};
     struct run run;
@@ -484,7 +519,7 @@ static pid_t top_start(const struct daemon *daemon, int *terminal)
 #define SCREEN_ENTER "\033[?1049h"
 #define SCREEN_LEAVE "\033[?1049l"
 
-Test(top, it_draws_and_gives_the_terminal_back_on_ctrl_c, .timeout = 120)
+Test(top, it_draws_and_gives_the_terminal_back_on_ctrl_c)
 {
     struct daemon daemon = {0};
     static char screen[1 << 20];
@@ -502,7 +537,7 @@ Test(top, it_draws_and_gives_the_terminal_back_on_ctrl_c, .timeout = 120)
     daemon_end(&daemon);
 }
 
-Test(top, it_gives_the_terminal_back_before_it_tells_that_the_server_is_gone, .timeout = 120)
+Test(top, it_gives_the_terminal_back_before_it_tells_that_the_server_is_gone)
 {
     struct daemon daemon = {0};
     static char screen[1 << 20];

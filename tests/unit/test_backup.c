@@ -267,7 +267,7 @@ static bool stop_now(void *context, uint64_t bytes, uint64_t bytes_total)
     return false;
 }
 
-Test(backup, an_interrupted_copy_leaves_nothing, .timeout = 60)
+Test(backup, an_interrupted_copy_leaves_nothing)
 {
     struct depot *depot = depot_of_many();
     struct yard yard = yard_make(depot->dir);
@@ -312,7 +312,7 @@ Test(backup, it_can_be_interrupted_while_it_verifies)
     book_free(book);
 }
 
-Test(backup, a_target_that_takes_no_more_ends_it, .timeout = 60)
+Test(backup, a_target_that_takes_no_more_ends_it)
 {
     struct depot *depot = depot_of_many();
     struct yard yard = yard_make(depot->dir);
