@@ -188,6 +188,8 @@ enum ctl_exit ctl_restore(struct ctl *ctl);
 enum ctl_exit ctl_export_orders(struct ctl *ctl);
 enum ctl_exit ctl_time(struct ctl *ctl);
 enum ctl_exit ctl_stats(struct ctl *ctl);
+/* What it shows: `*response` holds a GetStatsResponse, to be freed, with CTL_DONE. */
+enum ctl_exit ctl_stats_ask(struct ctl *ctl, Tidegate__V1__Response **response);
 enum ctl_exit ctl_verify(struct ctl *ctl);
 
 #endif

@@ -177,11 +177,7 @@ static enum ctl_exit next_page(struct ctl *ctl, struct export *export)
 static enum ctl_exit ask_sequence(struct ctl *ctl, struct export *export)
 {
     Tidegate__V1__Response *response;
-    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
-    Tidegate__V1__GetStatsRequest body = TIDEGATE__V1__GET_STATS_REQUEST__INIT;
-    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_STATS;
-    request.get_stats = &body;
-    enum ctl_exit code = ctl_call(ctl, &request, &response);
+    enum ctl_exit code = ctl_stats_ask(ctl, &response);
     if (code)
         return code;
     export->sequence_max = response->get_stats->sequence;

@@ -74,14 +74,19 @@ static void print_text(const Tidegate__V1__GetStatsResponse *stats, const struct
                tg_verdict_name((int)stats->answers[i]->verdict), stats->answers[i]->count);
 }
 
-enum ctl_exit ctl_stats(struct ctl *ctl)
+enum ctl_exit ctl_stats_ask(struct ctl *ctl, Tidegate__V1__Response **response)
 {
-    Tidegate__V1__Response *response;
     Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
     Tidegate__V1__GetStatsRequest body = TIDEGATE__V1__GET_STATS_REQUEST__INIT;
     request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_STATS;
     request.get_stats = &body;
-    enum ctl_exit code = ctl_call(ctl, &request, &response);
+    return ctl_call(ctl, &request, response);
+}
+
+enum ctl_exit ctl_stats(struct ctl *ctl)
+{
+    Tidegate__V1__Response *response;
+    enum ctl_exit code = ctl_stats_ask(ctl, &response);
     if (code)
         return code;
     const Tidegate__V1__GetStatsResponse *stats = response->get_stats;
