@@ -210,14 +210,19 @@ static enum tg_verdict check(const struct eng_shard *shard, const struct eng_ite
 /* A table of no more segments than this, 256 KiB, lies in the cache of its core anyway. */
 #define SEGMENTS_CACHED 8
 
+static void prefetch_request(const struct eng_shard *shard,
+                             const uint8_t request_id[TG_REQUEST_ID_BYTES])
+{
+    if (shard->requests.directory.segment_count <= SEGMENTS_CACHED)
+        return;
+    struct eng_request_key key = eng_request_key(request_id, shard->engine->config.hash_seed);
+    eng_requests_prefetch(&shard->requests, &key);
+}
+
 void eng_shard_prefetch(const struct eng_shard *shard, const struct eng_item *item,
                         const struct tg_order *order)
 {
-    if (shard->requests.directory.segment_count > SEGMENTS_CACHED) {
-        struct eng_request_key key =
-            eng_request_key(order->request_id, shard->engine->config.hash_seed);
-        eng_requests_prefetch(&shard->requests, &key);
-    }
+    prefetch_request(shard, order->request_id);
     uint32_t available = atomic_load_explicit(&item->stock.available_units, memory_order_relaxed);
     if (item->per_user_limit != 0 && available != 0)
         eng_holdings_prefetch(&shard->holdings, order->user_id, item->item);
@@ -302,11 +307,7 @@ void eng_shard_settle_prefetch(const struct eng_shard *shard, const struct tg_re
 {
     tg_assert(record->kind == TG_RECORD_ORDER);
     __builtin_prefetch(&shard->engine->catalog.items[record->item].stock, 1);
-    if (shard->requests.directory.segment_count > SEGMENTS_CACHED) {
-        struct eng_request_key key =
-            eng_request_key(record->order.request_id, shard->engine->config.hash_seed);
-        eng_requests_prefetch(&shard->requests, &key);
-    }
+    prefetch_request(shard, record->order.request_id);
 }
 
 void eng_shard_order_durable(struct eng_shard *shard, const struct tg_record *record)
@@ -469,12 +470,6 @@ void eng_engine_restore_counts_prefetch(const struct eng_engine *engine,
 {
     if (engine->catalog.items[row->item].per_user_limit != 0)
         eng_holdings_prefetch(&shard_of(engine, row)->holdings, row->user_id, row->item);
-}
-
-void eng_engine_restore_prefetch(const struct eng_engine *engine, const struct tg_order_row *row)
-{
-    eng_engine_restore_request_prefetch(engine, row);
-    eng_engine_restore_counts_prefetch(engine, row);
 }
 
 /* --- an operator's adjustment --- */

@@ -154,8 +154,6 @@ void eng_engine_restore_request_prefetch(const struct eng_engine *engine,
                                          const struct tg_order_row *row);
 void eng_engine_restore_counts_prefetch(const struct eng_engine *engine,
                                         const struct tg_order_row *row);
-/* Both. */
-void eng_engine_restore_prefetch(const struct eng_engine *engine, const struct tg_order_row *row);
 
 /* What became of an order. */
 struct eng_decision {

@@ -1242,7 +1242,8 @@ Test(shard, a_restored_order_answers_its_retry_as_before_and_counts_for_the_limi
     order.external_bytes = 1;
     struct tg_order_row row = row_of(&order, 0);
     store(&world, &row);
-    eng_engine_restore_prefetch(&world.engine, &row);
+    eng_engine_restore_request_prefetch(&world.engine, &row);
+    eng_engine_restore_counts_prefetch(&world.engine, &row);
     cr_assert_eq(eng_engine_restore_order(&world.engine, &row, NULL, NOW, &fault), TG_ERR_OK);
     struct eng_decision retry = place(&world, 0, &order);
     cr_assert(retry.replayed);
