@@ -5,7 +5,7 @@
 set -eu
 
 build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-c-dev
-       protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev'
+       protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev'
 test='libcriterion-dev python3'
 lint='clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-14-dev'

@@ -39,6 +39,8 @@ static const char *const levels[] = {
 static const char *const formats[] = {
     [TG_LOG_TEXT] = "text", [TG_LOG_KV] = "kv", [TG_LOG_JSON] = "json", NULL};
 
+static const char *const tls_versions[] = {[SRV_TLS_1_2] = "1.2", [SRV_TLS_1_3] = "1.3", NULL};
+
 #define AT(field)   offsetof(struct srv_config, field)
 #define SIZE(field) sizeof(((struct srv_config *)0)->field)
 
@@ -50,6 +52,14 @@ static const struct key keys[] = {
      "listen beyond loopback although callers are not authenticated"},
     {"storage", "data_dir", KIND_TEXT, AT(data_dir), SIZE(data_dir), 0, 0, 0, NULL, "a directory",
      0, "directory of the database; created when missing"},
+    {"tls", "certificate", KIND_TEXT, AT(tls_certificate), SIZE(tls_certificate), 0, 0, 0, NULL,
+     "a PEM file", 0, "certificate, then its chain; with tls.key turns TLS on for all listeners"},
+    {"tls", "key", KIND_TEXT, AT(tls_key), SIZE(tls_key), 0, 0, 0, NULL, "a PEM file", 0,
+     "private key of the certificate, without a passphrase"},
+    {"tls", "client_ca", KIND_TEXT, AT(tls_client_ca), SIZE(tls_client_ca), 0, 0, 0, NULL,
+     "a PEM file", 0, "callers must show a certificate that one of these has signed"},
+    {"tls", "version_min", KIND_CHOICE, AT(tls_version_min), 0, SRV_TLS_1_2, 0, 0, tls_versions,
+     "1.2 or 1.3", 0, "the oldest version of TLS that is spoken"},
     {"log", "level", KIND_CHOICE, AT(log_level), 0, TG_LOG_INFO, 0, 0, levels,
      "info, warn or error", 1, "the least that is told"},
     {"log", "format", KIND_CHOICE, AT(log_format), 0, TG_LOG_TEXT, 0, 0, formats,
@@ -69,6 +79,7 @@ static const struct {
     const char *help;
 } sections[] = {
     {"server", "Listener, threads, connections, lanes."},
+    {"tls", "Encryption of all listeners. SIGHUP reads the files again: see docs/security.md."},
     {"storage", "The database."},
     {"engine", "Sizes of what is kept in memory. What is full refuses orders as BUSY."},
     {"events", "The outbox. What a consumer group has not acked is kept whatever these say."},
@@ -266,6 +277,22 @@ enum tg_error srv_config_load(struct srv_config *config, const char *path, struc
     return TG_ERR_OK;
 }
 
+static enum tg_error check_tls(const struct srv_config *config, struct tg_fault *fault)
+{
+    bool certificate = config->tls_certificate[0] != '\0', key = config->tls_key[0] != '\0';
+    if (certificate != key)
+        return tg_fault_set(fault, TG_ERR_INVALID,
+                            "%s is set and %s is not: TLS needs both, or neither",
+                            certificate ? "tls.certificate" : "tls.key",
+                            certificate ? "tls.key" : "tls.certificate");
+    if (config->tls_client_ca[0] != '\0' && !certificate)
+        return tg_fault_set(
+            fault, TG_ERR_INVALID,
+            "tls.client_ca is set without tls.certificate and tls.key: certificates "
+            "of callers are asked for over TLS alone");
+    return TG_ERR_OK;
+}
+
 enum tg_error srv_config_check(const struct srv_config *config, struct tg_fault *fault)
 {
     if (config->data_dir[0] == '\0')
@@ -282,7 +309,7 @@ enum tg_error srv_config_check(const struct srv_config *config, struct tg_fault 
                             "engine.timers_max must be at least 1024 for each of the %" PRIu64
                             " threads",
                             config->threads);
-    return TG_ERR_OK;
+    return check_tls(config, fault);
 }
 
 /* --- telling --- */
@@ -367,13 +394,16 @@ static void write_sections(const struct srv_config *config, FILE *file,
 static void write_example_key(const struct srv_config *config, const struct key *key, FILE *file)
 {
     char value[24], range[80];
-    bool needed = key->offset == AT(data_dir); /* the one key without a default */
-    fprintf(file, "\n# %c%s.\n# Takes %s. Default: %s.%s\n%s%s = %s\n",
+    bool needed = key->offset == AT(data_dir); /* the one key that must be said */
+    const char *preset = value_text(config, key, value, sizeof(value));
+    fprintf(file, "\n# %c%s.\n# Takes %s. Default: %s.%s\n%s%s =%s%s\n",
             toupper((unsigned char)key->help[0]), key->help + 1,
             range_text(key, range, sizeof(range)),
-            needed ? "none, it must be said" : value_text(config, key, value, sizeof(value)),
+            needed              ? "none, it must be said"
+            : preset[0] == '\0' ? "none"
+                                : preset,
             key->reload ? " A reload (SIGHUP) takes it over." : "", needed ? "" : "#", key->name,
-            needed ? "/var/lib/tidegate" : value_text(config, key, value, sizeof(value)));
+            needed || preset[0] ? " " : "", needed ? "/var/lib/tidegate" : preset);
 }
 
 void srv_config_write_example(FILE *file)
@@ -397,7 +427,7 @@ static void write_key(const struct srv_config *config, const struct key *key, FI
     srv_config_init(&initial);
     const char *text = value_text(config, key, value, sizeof(value));
     const char *preset = value_text(&initial, key, standard, sizeof(standard));
-    fprintf(file, "%s = %s", key->name, text);
+    fprintf(file, "%s =%s%s", key->name, text[0] ? " " : "", text);
     if (strcmp(text, preset) != 0 && preset[0] != '\0')
         fprintf(file, " ; default %s", preset);
     fputc('\n', file);

@@ -53,17 +53,30 @@
       "payment deadlines that wait, in all shards together")                                       \
     X(engine, request_ttl_s, 86400, 1, 31536000, "seconds", 0,                                     \
       "how long an accepted request id is remembered")                                             \
+    X(tls, handshake_timeout_s, 10, 1, 3600, "seconds", 0,                                         \
+      "a TLS handshake must be complete in this time")                                             \
     X(storage, map_gib, 256, 1, 65536, "GiB", 0, "largest size of the database file")              \
     X(storage, map_mib, 0, 0, 1048576, "MiB", 0, "the same in MiB, for tests; 0: map_gib counts")  \
     X(storage, free_mib_min, 64, 0, 1048576, "MiB", 0,                                             \
       "orders are refused as STORAGE_FULL when the filesystem has less free")
 
+/* The oldest version of TLS that is spoken. */
+enum srv_tls_version {
+    SRV_TLS_1_2,
+    SRV_TLS_1_3,
+};
+
 struct srv_config {
     char data_dir[4096];
     char listen[280];
-    bool insecure;       /* listen beyond loopback although nothing authenticates callers */
-    uint64_t log_level;  /* enum tg_log_level */
-    uint64_t log_format; /* enum tg_log_format */
+    bool insecure; /* listen beyond loopback although nothing authenticates callers */
+    /* PEM files, for all listeners; "" for none. The files are read again on SIGHUP. */
+    char tls_certificate[1024]; /* TLS is on when this and the key are set */
+    char tls_key[1024];
+    char tls_client_ca[1024]; /* callers must show a certificate that one of these has signed */
+    uint64_t tls_version_min; /* enum srv_tls_version */
+    uint64_t log_level;       /* enum tg_log_level */
+    uint64_t log_format;      /* enum tg_log_format */
 #define SRV_NUMBER_FIELD(section, name, initial, low, high, unit, reload, help) uint64_t name;
     SRV_NUMBERS(SRV_NUMBER_FIELD)
 #undef SRV_NUMBER_FIELD

@@ -478,7 +478,8 @@ static void on_changed(void *context, const char *key, const char *before, const
         return;
     }
     ++*for_restart;
-    tg_log_warn("%s stays %.200s: a restart would make it %.200s", key, before, after);
+    tg_log_warn("%s stays %.200s: a restart would make it %.200s", key,
+                before[0] ? before : "unset", after[0] ? after : "unset");
 }
 
 /* Reads everything again, the command line too: it still wins over the file. */

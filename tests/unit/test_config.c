@@ -249,6 +249,25 @@ Test(config, the_whole_must_make_sense)
     cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_OK);
 }
 
+Test(config, tls_needs_both_files)
+{
+    struct srv_config config = defaults();
+    struct tg_fault fault;
+    strcpy(config.data_dir, "/x");
+    strcpy(config.tls_certificate, "/etc/c.pem");
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
+    cr_assert_not_null(strstr(fault.text, "tls.key is not"), "%s", fault.text);
+    strcpy(config.tls_key, "/etc/k.pem");
+    strcpy(config.tls_client_ca, "/etc/ca.pem");
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_OK);
+    config.tls_certificate[0] = '\0';
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
+    cr_assert_not_null(strstr(fault.text, "tls.certificate is not"), "%s", fault.text);
+    config.tls_key[0] = '\0';
+    cr_assert_eq(srv_config_check(&config, &fault), TG_ERR_INVALID);
+    cr_assert_not_null(strstr(fault.text, "tls.client_ca"), "%s", fault.text);
+}
+
 Test(config, the_nearest_key_is_named)
 {
     expect_fault("[server]\nthread = 2\n", 2, "server.thread.", "Did you mean server.threads?");
