@@ -471,6 +471,20 @@ lint: ## formatting and cppcheck
 	@clang-format --dry-run --Werror $(C_FILES)
 	@$(CPPCHECK) --enable=warning,portability $(ROOMS)
 
+# The pages: docs/reference.md against the contract, links and anchors, what is shown of files against
+# the files, the Chinese README against the English one.
+.PHONY: reference check-docs
+reference: ## write docs/reference.md, out of the comments in proto/tidegate/v1
+	@scripts/deps.sh docs
+	@scripts/reference.py
+
+check-docs: ## are the pages in step with the contract, the files, and with each other?
+	@scripts/deps.sh docs
+	@scripts/reference.py --check
+	@scripts/links.py
+	@scripts/snippets.py
+	@scripts/translation.py
+
 # What is compiled, new files too. A stamp for each file that passed, so that only those that changed
 # since are looked at again; `make -k`, so that one finding does not hide the others.
 ANALYZED     := $(wildcard $(ROOMS:%=%/*.c) tests/*/*.c)

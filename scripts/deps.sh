@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for what is asked for: build, test, lint, fuzz,
-# memcheck, bench, peers, deb or boot.
+# Installs the Debian packages that are missing for what is asked for: build, test, lint, docs,
+# fuzz, memcheck, bench, peers, deb or boot.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -8,6 +8,7 @@ build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-
        protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev'
 test='libcriterion-dev python3'
 lint='clang-format clang-tidy cppcheck'
+docs='protobuf-compiler python3 python3-protobuf'
 fuzz='clang libclang-rt-14-dev'
 memcheck='valgrind libc6-dbg'
 bench='valgrind jq'
@@ -21,13 +22,14 @@ for set in "$@"; do
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
     lint) wanted="$wanted $lint" ;;
+    docs) wanted="$wanted $docs" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     memcheck) wanted="$wanted $memcheck" ;;
     bench) wanted="$wanted $bench" ;;
     peers) wanted="$wanted $peers" ;;
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, fuzz, memcheck, bench, peers, deb, boot)" >&2; exit 2 ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, deb, boot)" >&2; exit 2 ;;
     esac
 done
 
