@@ -56,13 +56,9 @@ uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use)
 
 /* --- opening and closing --- */
 
-/* Too many connections: one answer, without waiting for the socket to take it. */
-static void turn_away(struct net_loop *loop, int fd)
+/* What one that speaks native frames is told. */
+static size_t refusal_frame(uint8_t *frame, const char *message)
 {
-    const char *message = loop->draining
-                              ? "the server is draining: go to another one, or come back later"
-                              : "too many connections: close some, or raise connections_max";
-    uint8_t frame[128];
     Tidegate__V1__ErrorResponse error = TIDEGATE__V1__ERROR_RESPONSE__INIT;
     error.code = TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED;
     error.message = (char *)message;
@@ -71,8 +67,25 @@ static void turn_away(struct net_loop *loop, int fd)
     response.error = &error;
     size_t size =
         tg_frame_prefix(frame, (uint32_t)protobuf_c_message_get_packed_size(&response.base));
-    size += protobuf_c_message_pack(&response.base, frame + size);
-    if (send(fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    return size + protobuf_c_message_pack(&response.base, frame + size);
+}
+
+/* Too many connections: one answer, if there is one in what it speaks, without waiting for the
+ * socket to take it. */
+static void turn_away(struct net_loop *loop, int fd, const struct net_endpoint *endpoint)
+{
+    const char *message = loop->draining
+                              ? "the server is draining: go to another one, or come back later"
+                              : "too many connections: close some, or raise connections_max";
+    uint8_t words[256];
+    size_t size = 0;
+    const struct net_layer_kind *only =
+        endpoint->layer_count == 1 ? endpoint->layers[0].kind : NULL;
+    if (endpoint->layer_count == 0)
+        size = refusal_frame(words, message);
+    else if (only && only->turn_away)
+        size = only->turn_away(words, sizeof(words), message);
+    if (size > 0 && send(fd, words, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         errno = 0; /* it is turned away, with or without a word */
     close(fd);
     loop->stats.refused++;
@@ -99,12 +112,12 @@ static void displace_silent(struct net_loop *loop)
     }
 }
 
-void net_conn_open(struct net_loop *loop, int fd)
+void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *endpoint)
 {
     if (loop->free_count == 0)
         net_conn_end_some(loop); /* nobody holds a pointer to one of them at this moment */
     if (loop->free_count == 0 || loop->draining) {
-        turn_away(loop, fd);
+        turn_away(loop, fd, endpoint);
         return;
     }
     struct net_conn *conn = &loop->conns[loop->free_conns[--loop->free_count]];
@@ -120,6 +133,8 @@ void net_conn_open(struct net_loop *loop, int fd)
     conn->received_ns = loop->now_ns;
     loop->stats.accepted++;
     loop->stats.open++;
+    if (endpoint->layer_count > 0 && !net_layers_create(loop, conn, endpoint))
+        net_conn_abort(loop, conn);
     net_conn_update(loop, conn);
     if (loop->free_count < places_kept(loop))
         displace_silent(loop);
@@ -128,9 +143,11 @@ void net_conn_open(struct net_loop *loop, int fd)
 static void free_conn(struct net_loop *loop, struct net_conn *conn)
 {
     close(conn->fd);
+    net_layers_destroy(conn);
     net_input_free(loop, conn);
     net_chunk_queue_clear(&loop->chunks, &conn->sending);
     net_chunk_queue_clear(&loop->chunks, &conn->waiting);
+    net_chunk_queue_clear(&loop->chunks, &conn->wire);
     conn->output_bytes = 0;
     conn->in_flight = 0;
     conn->generation++;
@@ -140,7 +157,7 @@ static void free_conn(struct net_loop *loop, struct net_conn *conn)
     loop->stats.closed++;
 }
 
-static void mark_dirty(struct net_loop *loop, struct net_conn *conn)
+void net_conn_stir(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->dirty)
         return;
@@ -198,6 +215,8 @@ void net_conn_finish(struct net_loop *loop, struct net_conn *conn)
         return;
     loop->stats.ended++;
     conn->state = NET_CONN_FINISHING;
+    if (conn->top)
+        net_layers_drain(conn);
     net_conn_update(loop, conn);
 }
 
@@ -224,10 +243,20 @@ void net_conn_put_back(struct net_loop *loop, struct net_conn *conn, enum net_li
     }
 }
 
-bool net_conn_wants_receive(const struct net_conn *conn)
+bool net_conn_wants_receive(const struct net_loop *loop, const struct net_conn *conn)
 {
-    return (conn->state == NET_CONN_OPEN && !conn->paused && !conn->peer_closed) ||
-           (conn->state == NET_CONN_LINGERING && !conn->peer_closed);
+    if (conn->peer_closed)
+        return false;
+    bool is_full =
+        conn->is_multiplexed ? conn->output_bytes >= net_loop_output_max(loop) : conn->paused;
+    return (conn->state == NET_CONN_OPEN && !is_full) || conn->state == NET_CONN_LINGERING ||
+           (conn->state == NET_CONN_FINISHING && conn->is_multiplexed && !is_full);
+}
+
+/* Something that it has received was not handled yet. */
+static bool holds_input(const struct net_conn *conn)
+{
+    return conn->held_bytes > 0 || conn->layer_waits;
 }
 
 static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
@@ -238,16 +267,18 @@ static void pause_or_read(struct net_loop *loop, struct net_conn *conn)
                conn->output_bytes <= net_loop_output_max(loop) / 2;
     if (is_over)
         conn->paused = true;
-    else if (low && conn->paused && conn->held_bytes > 0)
+    else if (low && conn->paused && holds_input(conn))
         net_input_queue(&loop->ready, conn); /* what is held comes before what the socket has */
     else if (low && !conn->ready)
         conn->paused = false;
 
     /* Who only waits for a turn is soon read again: it is not worth a cancellation. */
     bool is_full = is_over || !conn->ready || conn->held_bytes >= NET_READ_AHEAD_BYTES;
-    if (conn->paused && is_full && conn->receive_armed && !conn->receive_cancelling)
+    bool wants = net_conn_wants_receive(loop, conn);
+    if (conn->paused && is_full && !(wants && conn->is_multiplexed) && conn->receive_armed &&
+        !conn->receive_cancelling)
         net_loop_cancel_receive(loop, conn);
-    else if (net_conn_wants_receive(conn) && !conn->receive_armed)
+    else if (wants && !conn->receive_armed)
         net_loop_arm_receive(loop, conn);
 }
 
@@ -256,15 +287,34 @@ void net_conn_resume(struct net_loop *loop, struct net_conn *conn)
     if (conn->state == NET_CONN_OPEN) {
         conn->paused = false;
         net_input_resume(loop, conn);
+        if (conn->top && !conn->paused)
+            net_layers_resume(conn);
         if (conn->peer_closed && !conn->paused)
             net_conn_finish(loop, conn);
     }
     net_conn_update(loop, conn);
 }
 
+/* Its layers let it go; each says its goodbye first, once. */
+static bool layers_let_go(struct net_loop *loop, struct net_conn *conn)
+{
+    if (!conn->peer_closed && net_layers_are_busy(conn)) {
+        if (net_conn_wants_receive(loop, conn) && !conn->receive_armed)
+            net_loop_arm_receive(loop, conn);
+        return false;
+    }
+    if (!conn->has_said_goodbye && !conn->peer_closed) {
+        conn->has_said_goodbye = true;
+        net_layers_finish(conn);
+    }
+    return conn->output_bytes == 0 && conn->state == NET_CONN_FINISHING;
+}
+
 static void finish_when_answered(struct net_loop *loop, struct net_conn *conn)
 {
     if (conn->in_flight > 0 || conn->output_bytes > 0)
+        return;
+    if (conn->top && !layers_let_go(loop, conn))
         return;
     if (conn->peer_closed) {
         net_conn_abort(loop, conn);
@@ -324,6 +374,7 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn)
         break;
     }
     late = late || (conn->output_bytes > 0 && now - conn->progress_ns > options->write_timeout_ns);
+    late = late || (conn->top && !net_layers_are_in_time(loop, conn));
     if (!late)
         return;
     loop->stats.timeouts++;
@@ -345,7 +396,7 @@ void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result,
     bool broken = result < 0 && result != -ENOBUFS && result != -ECANCELED && result != -EINTR;
     if (broken)
         net_conn_abort(loop, conn);
-    else if (result == 0 && !(conn->paused && conn->held_bytes > 0))
+    else if (result == 0 && !(conn->paused && holds_input(conn)))
         net_conn_finish(loop, conn); /* else what is held is answered first */
     net_conn_update(loop, conn);
 }
@@ -366,9 +417,9 @@ void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count)
 /* --- output --- */
 
 static struct net_chunk *chunk_with_room(struct net_loop *loop, struct net_conn *conn,
-                                         uint32_t bytes)
+                                         struct net_chunk_queue *queue, uint32_t bytes)
 {
-    struct net_chunk *chunk = conn->waiting.tail;
+    struct net_chunk *chunk = queue->tail;
     if (chunk && sizeof(chunk->data) - chunk->used >= bytes)
         return chunk;
     chunk = net_chunk_take(&loop->chunks);
@@ -377,8 +428,19 @@ static struct net_chunk *chunk_with_room(struct net_loop *loop, struct net_conn 
         net_conn_abort(loop, conn);
         return NULL;
     }
-    net_chunk_queue_push(&conn->waiting, chunk);
+    net_chunk_queue_push(queue, chunk);
     return chunk;
+}
+
+static void fill(struct net_loop *loop, struct net_conn *conn, struct net_chunk *chunk,
+                 uint32_t bytes)
+{
+    tg_assert(bytes <= sizeof(chunk->data) - chunk->used);
+    if (conn->output_bytes == 0)
+        conn->progress_ns = loop->now_ns;
+    chunk->used += bytes;
+    conn->output_bytes += bytes;
+    net_conn_stir(loop, conn);
 }
 
 uint8_t *net_conn_room(struct net_loop *loop, struct net_conn *conn, uint32_t bytes)
@@ -386,19 +448,32 @@ uint8_t *net_conn_room(struct net_loop *loop, struct net_conn *conn, uint32_t by
     tg_assert(bytes <= ROOM_BYTES_MAX);
     if (conn->state != NET_CONN_OPEN && conn->state != NET_CONN_FINISHING)
         return NULL;
-    struct net_chunk *chunk = chunk_with_room(loop, conn, bytes);
+    struct net_chunk *chunk = chunk_with_room(loop, conn, &conn->waiting, bytes);
     return chunk ? chunk->data + chunk->used : NULL;
 }
 
 void net_conn_filled(struct net_loop *loop, struct net_conn *conn, uint32_t bytes)
 {
-    struct net_chunk *chunk = conn->waiting.tail;
-    tg_assert(bytes <= sizeof(chunk->data) - chunk->used);
-    if (conn->output_bytes == 0)
-        conn->progress_ns = loop->now_ns;
-    chunk->used += bytes;
-    conn->output_bytes += bytes;
-    mark_dirty(loop, conn);
+    fill(loop, conn, conn->waiting.tail, bytes);
+}
+
+bool net_conn_wire(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes)
+{
+    const uint8_t *from = data;
+    while (bytes > 0) {
+        if (conn->state == NET_CONN_CLOSING)
+            return false;
+        struct net_chunk *chunk = chunk_with_room(loop, conn, &conn->wire, 1);
+        if (!chunk)
+            return false;
+        size_t room = sizeof(chunk->data) - chunk->used;
+        uint32_t piece = (uint32_t)(bytes < room ? bytes : room);
+        memcpy(chunk->data + chunk->used, from, piece);
+        fill(loop, conn, chunk, piece);
+        from += piece;
+        bytes -= piece;
+    }
+    return true;
 }
 
 void net_conn_write(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes)
@@ -440,16 +515,22 @@ void net_conn_fail(struct net_loop *loop, struct net_conn *conn, uint64_t correl
                    int error_code, const char *message)
 {
     net_conn_error(loop, conn, correlation_id, error_code, message);
-    net_conn_finish(loop, conn);
+    if (!conn->is_multiplexed || correlation_id == 0)
+        net_conn_finish(loop, conn);
 }
 
 void net_conn_flush(struct net_loop *loop, struct net_conn *conn)
 {
+    struct net_chunk_queue *ready = &conn->waiting;
+    if (__builtin_expect(conn->top != NULL, 0)) {
+        net_layers_flush(loop, conn);
+        ready = &conn->wire;
+    }
     if (conn->send_in_flight || conn->state == NET_CONN_CLOSING || conn->output_bytes == 0)
         return;
     if (!conn->sending.head) {
-        conn->sending = conn->waiting;
-        conn->waiting = (struct net_chunk_queue){0};
+        conn->sending = *ready;
+        *ready = (struct net_chunk_queue){0};
     }
     uint32_t pieces = 0;
     for (struct net_chunk *chunk = conn->sending.head; chunk && pieces < NET_SEND_CHUNKS;
@@ -488,8 +569,8 @@ void net_conn_sent(struct net_loop *loop, struct net_conn *conn, int result)
     } else if (result != -EINTR && result != -EAGAIN) {
         net_conn_abort(loop, conn);
     }
-    if (conn->output_bytes > 0 && conn->state != NET_CONN_CLOSING)
-        mark_dirty(loop, conn);
+    if ((conn->output_bytes > 0 || conn->top) && conn->state != NET_CONN_CLOSING)
+        net_conn_stir(loop, conn);
     if (conn->paused || conn->state != NET_CONN_OPEN)
         net_conn_update(loop, conn);
 }

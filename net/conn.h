@@ -57,9 +57,16 @@ struct net_conn {
     struct net_conn *ending_next;
     struct net_chunk_queue sending; /* owned by the send in flight, or the rest of a short one */
     struct net_chunk_queue waiting; /* filled since */
-    uint32_t output_bytes;          /* in both */
+    uint32_t output_bytes;          /* in both, and in `wire` */
     uint32_t in_flight;
     uint32_t uses[NET_USE_COUNT]; /* the handler's: net_conn_uses */
+    /* layers, net/layer.h; both NULL when there are none */
+    struct net_layer *top;
+    struct net_layer *bottom;
+    bool is_multiplexed;         /* the top layer is */
+    bool layer_waits;            /* it holds frames that may not rise yet */
+    bool has_said_goodbye;       /* its layers have finished */
+    struct net_chunk_queue wire; /* what came out of the layers; `waiting` are frames for them */
     /* input that is held: the start of a frame, or, while paused, all that came */
     uint8_t *held;
     uint32_t held_capacity;
@@ -89,11 +96,12 @@ struct net_loop {
     struct net_handler handler;
     struct net_stats stats;
     int64_t now_ns;
-    int listen_fd;
+    struct net_endpoint endpoints[NET_ENDPOINTS_MAX];
+    uint32_t endpoint_count;
     int wake_fd;
-    uint64_t wake_count;    /* where the eventfd read goes */
-    uint32_t accepts_armed; /* of NET_ACCEPTS */
-    bool accept_soon;       /* one of them has taken a connection in this turn */
+    uint64_t wake_count;                       /* where the eventfd read goes */
+    uint32_t accepts_armed[NET_ENDPOINTS_MAX]; /* of NET_ACCEPTS each */
+    bool accept_soon;                          /* one of them has taken a connection in this turn */
     uint32_t accepts_failed;
     int64_t accept_told_ns; /* when the log last told of one that failed */
     bool wake_armed;
@@ -130,7 +138,7 @@ struct net_loop {
 /* --- net/conn.c: the life of a connection --- */
 
 /* A new connection on `fd`; closes it when there is no room. */
-void net_conn_open(struct net_loop *loop, int fd);
+void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *endpoint);
 /* Reads on, pauses or closes, as the state asks; call after anything changed. */
 void net_conn_update(struct net_loop *loop, struct net_conn *conn);
 /* Well below its bounds again: goes on with what it holds, then reads. */
@@ -138,7 +146,7 @@ void net_conn_resume(struct net_loop *loop, struct net_conn *conn);
 /* The kernel gave up or the peer is gone: no more output, free when the kernel lets go. */
 void net_conn_abort(struct net_loop *loop, struct net_conn *conn);
 /* It would be received from now, if nothing were armed. */
-bool net_conn_wants_receive(const struct net_conn *conn);
+bool net_conn_wants_receive(const struct net_loop *loop, const struct net_conn *conn);
 /* Shuts the sockets of some that were aborted, and frees those of which the kernel holds nothing.
  */
 void net_conn_end_some(struct net_loop *loop);
@@ -150,6 +158,10 @@ void net_conn_sent(struct net_loop *loop, struct net_conn *conn, int result);
 void net_conn_check_times(struct net_loop *loop, struct net_conn *conn);
 /* Starts a send when there is output and none is in flight. */
 void net_conn_flush(struct net_loop *loop, struct net_conn *conn);
+/* It is flushed in this turn. */
+void net_conn_stir(struct net_loop *loop, struct net_conn *conn);
+/* Copies what goes out as it is, behind all layers; false when the output memory is used up. */
+bool net_conn_wire(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes);
 
 /* The turn has done its work; what goes on has little of it. */
 static inline bool net_loop_turn_is_over(const struct net_loop *loop)
@@ -178,12 +190,36 @@ static inline bool net_conn_is_over(const struct net_loop *loop, const struct ne
  * rest is held. */
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
                     size_t bytes);
+/* The same with one whole frame, which is not settled yet: it must stay where it is. */
+void net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
+                    size_t bytes);
+/* All that was handed on is done with. */
+void net_input_settle(struct net_loop *loop);
+/* Memory for input that a layer holds; false when there is no more. Negative: given back. */
+bool net_input_hold(struct net_loop *loop, int64_t bytes);
 /* Goes on with what is held. */
 void net_input_resume(struct net_loop *loop, struct net_conn *conn);
 void net_input_free(struct net_loop *loop, struct net_conn *conn);
 /* Puts the connection into a queue, at its end or its front, unless it is in one. */
 void net_input_queue(struct net_conn_queue *queue, struct net_conn *conn);
 void net_input_queue_first(struct net_conn_queue *queue, struct net_conn *conn);
+
+/* --- net/layer.c: what lies between wire and frames --- */
+
+/* Makes the layers of a new connection; false without memory. */
+bool net_layers_create(struct net_loop *loop, struct net_conn *conn,
+                       const struct net_endpoint *endpoint);
+void net_layers_destroy(struct net_conn *conn);
+/* Bytes came from the wire of a connection with layers. */
+void net_layers_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
+                     size_t bytes);
+/* What was written for it goes through its layers. */
+void net_layers_flush(struct net_loop *loop, struct net_conn *conn);
+void net_layers_resume(struct net_conn *conn);
+void net_layers_drain(struct net_conn *conn);
+bool net_layers_are_busy(const struct net_conn *conn);
+void net_layers_finish(struct net_conn *conn);
+bool net_layers_are_in_time(const struct net_loop *loop, const struct net_conn *conn);
 
 /* --- net/loop.c: what the kernel is asked --- */
 

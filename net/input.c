@@ -36,7 +36,7 @@ static bool deliver(struct net_loop *loop, struct net_conn *conn, struct tg_byte
     return true;
 }
 
-static void settle(struct net_loop *loop)
+void net_input_settle(struct net_loop *loop)
 {
     loop->handler.on_frames_end(loop->handler.context);
 }
@@ -44,7 +44,7 @@ static void settle(struct net_loop *loop)
 static void refuse_frame(struct net_loop *loop, struct net_conn *conn, enum tg_frame frame)
 {
     loop->stats.bad_frames++;
-    settle(loop); /* the frames before it are answered first */
+    net_input_settle(loop); /* the frames before it are answered first */
     if (frame == TG_FRAME_TOO_LARGE)
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_FRAME_TOO_LARGE,
                       "the frame is above 65536 bytes, or above 1048576 for PlaceOrders, "
@@ -108,10 +108,20 @@ void net_input_free(struct net_loop *loop, struct net_conn *conn)
     conn->held_bytes = 0;
 }
 
+bool net_input_hold(struct net_loop *loop, int64_t bytes)
+{
+    uint32_t most = shared_max(loop, 2);
+    if (bytes > 0 && (loop->held_bytes > most || bytes > most - loop->held_bytes))
+        return false;
+    tg_assert(bytes >= 0 || loop->held_bytes >= (uint64_t)-bytes);
+    loop->held_bytes = (uint32_t)(loop->held_bytes + bytes);
+    return true;
+}
+
 static bool hold(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
     if (!reserve(loop, conn, conn->held_bytes + bytes)) {
-        settle(loop);
+        net_input_settle(loop);
         net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
                       "the memory for unfinished frames is used up: send smaller frames, read the "
                       "answers, or come later");
@@ -196,7 +206,7 @@ static size_t complete(struct net_loop *loop, struct net_conn *conn, const uint8
             /* A size that is not known after one byte is above what PEEK_BYTES takes. */
             tg_assert(used == conn->held_bytes);
             bool is_taken = deliver(loop, conn, body);
-            settle(loop);
+            net_input_settle(loop);
             if (is_taken)
                 release(loop, conn);
             return taken;
@@ -248,6 +258,17 @@ static size_t cut(struct net_loop *loop, struct net_conn *conn, const uint8_t *d
     return taken;
 }
 
+void net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
+                    size_t bytes)
+{
+    size_t share = share_of(loop, conn, bytes);
+    if (share == 0 && !conn->paused)
+        wait_for_turn(loop, conn);
+    size_t taken = conn->paused ? 0 : cut(loop, conn, frame, bytes, share);
+    if (taken < bytes && conn->state == NET_CONN_OPEN)
+        hold(loop, conn, frame + taken, bytes - taken);
+}
+
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
     size_t share = share_of(loop, conn, bytes);
@@ -263,7 +284,7 @@ void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t 
         data += taken;
         bytes -= taken;
     }
-    settle(loop);
+    net_input_settle(loop);
     if (bytes > 0 && conn->state == NET_CONN_OPEN)
         hold(loop, conn, data, bytes);
 }
@@ -274,7 +295,7 @@ void net_input_resume(struct net_loop *loop, struct net_conn *conn)
         return; /* it waited for its turn behind its last frame */
     size_t taken =
         cut(loop, conn, conn->held + conn->held_start, conn->held_bytes, NET_SHARE_BYTES);
-    settle(loop);
+    net_input_settle(loop);
     if (taken == conn->held_bytes) {
         release(loop, conn);
         return;

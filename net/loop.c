@@ -117,17 +117,19 @@ static enum tg_error create_conns(struct net_loop *loop, struct tg_fault *fault)
     return TG_ERR_OK;
 }
 
-enum tg_error net_loop_create(const struct net_options *options, int listen_fd, int wake_fd,
-                              const struct net_handler *handler, struct net_loop **created,
-                              struct tg_fault *fault)
+enum tg_error net_loop_create(const struct net_options *options,
+                              const struct net_endpoint *endpoints, uint32_t endpoint_count,
+                              int wake_fd, const struct net_handler *handler,
+                              struct net_loop **created, struct tg_fault *fault)
 {
-    tg_assert(options->connections_max > 0);
+    tg_assert(options->connections_max > 0 && endpoint_count <= NET_ENDPOINTS_MAX);
     struct net_loop *loop = calloc(1, sizeof(*loop));
     if (!loop)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for a network loop");
     loop->options = *options;
     loop->handler = *handler;
-    loop->listen_fd = listen_fd;
+    memcpy(loop->endpoints, endpoints, endpoint_count * sizeof(*endpoints));
+    loop->endpoint_count = endpoint_count;
     loop->wake_fd = wake_fd;
 
     struct io_uring_params params = {.flags = ring_flags, .cq_entries = COMPLETIONS};
@@ -159,6 +161,7 @@ void net_loop_destroy(struct net_loop *loop)
         struct net_conn *conn = &loop->conns[i];
         if (conn->state != NET_CONN_FREE)
             close(conn->fd);
+        net_layers_destroy(conn);
         free(conn->held);
     }
     /* Ends every operation before the memory that it writes to goes away. */
@@ -199,12 +202,13 @@ static struct io_uring_sqe *next_entry(struct net_loop *loop)
  * has, and the requests of those who are served already would wait for all of them. */
 static void arm_accepts(struct net_loop *loop)
 {
-    while (loop->accepts_armed < NET_ACCEPTS && !loop->draining) {
-        struct io_uring_sqe *entry = next_entry(loop);
-        io_uring_prep_accept(entry, loop->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        io_uring_sqe_set_data64(entry, tag(OP_ACCEPT, 0));
-        loop->accepts_armed++;
-    }
+    for (uint32_t i = 0; i < loop->endpoint_count; i++)
+        while (loop->accepts_armed[i] < NET_ACCEPTS && !loop->draining) {
+            struct io_uring_sqe *entry = next_entry(loop);
+            io_uring_prep_accept(entry, loop->endpoints[i].fd, NULL, NULL, SOCK_CLOEXEC);
+            io_uring_sqe_set_data64(entry, tag(OP_ACCEPT, i));
+            loop->accepts_armed[i]++;
+        }
 }
 
 static void arm_wake(struct net_loop *loop)
@@ -262,7 +266,7 @@ static void arm_thirsty(struct net_loop *loop)
         struct net_conn *conn = loop->thirsty;
         loop->thirsty = conn->receive_next;
         conn->receive_waits = false;
-        if (net_conn_wants_receive(conn))
+        if (net_conn_wants_receive(loop, conn))
             arm_receive(loop, conn);
         else
             net_conn_update(loop, conn);
@@ -324,11 +328,11 @@ static void tell_failed_accept(struct net_loop *loop, int code)
     loop->accepts_failed = 0;
 }
 
-static void on_accept(struct net_loop *loop, const struct io_uring_cqe *cqe)
+static void on_accept(struct net_loop *loop, uint32_t endpoint, const struct io_uring_cqe *cqe)
 {
-    loop->accepts_armed--;
+    loop->accepts_armed[endpoint]--;
     if (cqe->res >= 0) {
-        net_conn_open(loop, cqe->res);
+        net_conn_open(loop, cqe->res, &loop->endpoints[endpoint]);
         loop->accept_soon = true;
     } else if (cqe->res != -ECANCELED) {
         tell_failed_accept(loop, cqe->res); /* the next sweep arms it again */
@@ -342,9 +346,11 @@ static void on_receive(struct net_loop *loop, struct net_conn *conn, const struc
         loop->short_until = loop->turn + SHORT_TURNS;
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-        if (cqe->res > 0)
-            net_input_take(loop, conn, loop->buffer_memory + (size_t)id * RECEIVE_BYTES,
-                           (size_t)cqe->res);
+        const uint8_t *data = loop->buffer_memory + (size_t)id * RECEIVE_BYTES;
+        if (cqe->res > 0 && __builtin_expect(conn->bottom != NULL, 0))
+            net_layers_take(loop, conn, data, (size_t)cqe->res);
+        else if (cqe->res > 0)
+            net_input_take(loop, conn, data, (size_t)cqe->res);
         provide_buffer(loop, id, (*returned)++);
     }
     net_conn_received(loop, conn, cqe->res, cqe->flags & IORING_CQE_F_MORE);
@@ -356,7 +362,7 @@ static void on_completion(struct net_loop *loop, const struct io_uring_cqe *cqe,
     struct net_conn *conn = &loop->conns[(uint32_t)data];
     switch ((enum operation)(data >> 32)) {
     case OP_ACCEPT:
-        on_accept(loop, cqe);
+        on_accept(loop, (uint32_t)data, cqe);
         break;
     case OP_WAKE:
         loop->wake_armed = false;
@@ -473,9 +479,11 @@ void net_loop_drain(struct net_loop *loop)
     if (loop->draining)
         return;
     loop->draining = true;
-    if (loop->accepts_armed > 0) {
+    for (uint32_t i = 0; i < loop->endpoint_count; i++) {
+        if (loop->accepts_armed[i] == 0)
+            continue;
         struct io_uring_sqe *entry = next_entry(loop);
-        io_uring_prep_cancel64(entry, tag(OP_ACCEPT, 0), IORING_ASYNC_CANCEL_ALL);
+        io_uring_prep_cancel64(entry, tag(OP_ACCEPT, i), IORING_ASYNC_CANCEL_ALL);
         io_uring_sqe_set_data64(entry, tag(OP_CANCEL, 0));
     }
     for (uint32_t i = 0; i < loop->options.connections_max; i++)

@@ -24,7 +24,10 @@
  * Should the peer close its side meanwhile, the connection finishes when what is held has been
  * handled.
  *
- * * Fairness: a turn takes NET_ACCEPTS new connections, and of one connection no more than
+ * Layers: what a connection speaks on the wire need not be native frames (net/layer.h). Its
+ * endpoint says what lies between.
+ *
+ * Fairness: a turn takes NET_ACCEPTS new connections, and of one connection no more than
  * NET_SHARE_BYTES of input, a few orders' worth when the turn is long already; who sent more waits
  * in a queue for the next turn. Requests that the handler puts back wait in lines of their own.
  * When nearly all places are taken, connections that have never said anything make room.
@@ -33,6 +36,7 @@
 #define TG_NET_LOOP_H
 
 #include "base/error.h"
+#include "net/layer.h"
 #include "proto/codec.h"
 
 #include <stdbool.h>
@@ -48,6 +52,16 @@ struct net_options {
     int64_t idle_timeout_ns;   /* nothing received and nothing in flight: closed */
     int64_t frame_timeout_ns;  /* a frame that is not complete in this time: closed */
     int64_t write_timeout_ns;  /* output that does not move in this time: closed */
+};
+
+/* Listening sockets that one loop has at most. */
+#define NET_ENDPOINTS_MAX 4
+
+/* A listening socket, and what lies between its connections' wires and their frames. */
+struct net_endpoint {
+    int fd; /* borrowed */
+    uint32_t layer_count;
+    struct net_layer_spec layers[NET_LAYERS_MAX]; /* the lowest first */
 };
 
 struct net_loop;
@@ -96,11 +110,13 @@ struct net_stats {
 };
 
 /* Builds the loop in the calling thread, which must be the one that runs it (SINGLE_ISSUER).
- * `wake_fd` is an eventfd that ends net_loop_wait early; `listen_fd` stays the caller's.
+ * `wake_fd` is an eventfd that ends net_loop_wait early; the endpoints, at most NET_ENDPOINTS_MAX,
+ * are copied, and what they point to stays the caller's.
  * TG_ERR_UNSUPPORTED, naming the sysctl and seccomp, where io_uring is not allowed. */
-enum tg_error net_loop_create(const struct net_options *options, int listen_fd, int wake_fd,
-                              const struct net_handler *handler, struct net_loop **created,
-                              struct tg_fault *fault);
+enum tg_error net_loop_create(const struct net_options *options,
+                              const struct net_endpoint *endpoints, uint32_t endpoint_count,
+                              int wake_fd, const struct net_handler *handler,
+                              struct net_loop **created, struct tg_fault *fault);
 /* Closes what is open. */
 void net_loop_destroy(struct net_loop *loop);
 
@@ -176,7 +192,8 @@ void net_conn_filled(struct net_loop *loop, struct net_conn *conn, uint32_t byte
 /* Copies output of any size. */
 void net_conn_write(struct net_loop *loop, struct net_conn *conn, const void *data, size_t bytes);
 
-/* One ErrorResponse, then the connection finishes. */
+/* One ErrorResponse, then the connection finishes; of a connection whose layer is multiplexed only
+ * the call with that correlation id ends, unless it is 0. */
 void net_conn_fail(struct net_loop *loop, struct net_conn *conn, uint64_t correlation_id,
                    int error_code, const char *message);
 

@@ -480,9 +480,10 @@ static bool build_net(struct srv_core *core)
     };
     struct net_handler handler = {
         .context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
+    struct net_endpoint native = {.fd = core->listen_fd};
     struct tg_fault fault;
-    if (net_loop_create(&options, core->listen_fd, core->waker.event_fd, &handler, &core->net,
-                        &fault) == TG_ERR_OK)
+    if (net_loop_create(&options, &native, 1, core->waker.event_fd, &handler, &core->net, &fault) ==
+        TG_ERR_OK)
         return true;
     tg_log_error("core %u: %s", core->core, fault.text);
     return false;

@@ -617,7 +617,8 @@ static void begin(void)
     struct tg_fault fault;
     now_ns = 1;
     socket_count = put_off_first = put_off_count = answers = 0;
-    FUZZ_MUST(net_loop_create(&options, 3, 4, &handler, &loop, &fault) == TG_ERR_OK);
+    struct net_endpoint native = {.fd = 3};
+    FUZZ_MUST(net_loop_create(&options, &native, 1, 4, &handler, &loop, &fault) == TG_ERR_OK);
     /* The first sweep arms the accept. */
     now_ns += SWEEP_EVERY_NS;
     turn();
