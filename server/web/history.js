@@ -1,0 +1,44 @@
+/* What the charts draw: one sample for each second of the last five minutes, by the server's clock.
+ * The server keeps none, so the curves begin when the page is opened. */
+
+const SECONDS_KEPT = 300;
+/* A chart is at least so wide, so that a new one does not race. */
+const SECONDS_SHOWN_MIN = 60;
+
+export class History {
+  samples = [];
+
+  /* Snapshots of one second replace each other. A clock that went back starts anew. */
+  add(snapshot) {
+    const s = Math.floor(snapshot.server_time_ms / 1000);
+    const last = this.samples.at(-1);
+    if (last && s < last.s) this.samples = [];
+    if (last && s === last.s) this.samples.pop();
+    this.samples.push({
+      s,
+      saleId: snapshot.sale?.sale_id,
+      left: snapshot.sale?.available_units ?? null,
+      byVerdict: snapshot.rates?.by_verdict ?? {},
+      p50: snapshot.latency?.commit_us?.p50 ?? null,
+      p99: snapshot.latency?.commit_us?.p99 ?? null,
+    });
+    while (this.samples[0].s <= s - SECONDS_KEPT) this.samples.shift();
+  }
+
+  /* Another sale has another stock; the rates are of all sales. */
+  forgetStock() {
+    for (const sample of this.samples) sample.left = null;
+  }
+
+  /* Seconds on the axis. */
+  get shown() {
+    if (this.samples.length === 0) return SECONDS_SHOWN_MIN;
+    return Math.max(SECONDS_SHOWN_MIN, this.samples.at(-1).s - this.samples[0].s);
+  }
+
+  /* At most `rows` samples, evenly spread, the newest first. */
+  spread(rows) {
+    const step = Math.max(1, Math.ceil(this.samples.length / rows));
+    return [...this.samples].reverse().filter((_, i) => i % step === 0);
+  }
+}
