@@ -4,8 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HUGE_PAGE_BYTES (2u << 20)
-
 void *tg_mem_map(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -17,9 +15,14 @@ void *tg_mem_map_table(size_t size)
 {
     void *memory = tg_mem_map(size);
     /* Only a wish: without huge pages the table works as well, a little slower. */
-    if (memory && size >= HUGE_PAGE_BYTES)
+    if (memory && size >= TG_MEM_TABLE_STEP)
         madvise(memory, size, MADV_HUGEPAGE);
     return memory;
+}
+
+bool tg_mem_touch(uint8_t *memory, size_t size)
+{
+    return madvise(memory, size, MADV_POPULATE_WRITE) == 0;
 }
 
 void tg_mem_unmap(void *memory, size_t size)

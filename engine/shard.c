@@ -103,6 +103,30 @@ void eng_engine_destroy(struct eng_engine *engine)
     engine->shards = NULL;
 }
 
+void eng_shard_extents(const struct eng_shard *shard, struct tg_extent extents[ENG_EXTENTS])
+{
+    const struct eng_requests *requests = &shard->requests;
+    const struct eng_holdings *holdings = &shard->holdings;
+    const size_t segment = ENG_SEGMENT_BUCKETS * sizeof(struct eng_bucket);
+    const size_t held_segment = ENG_SEGMENT_HOLDINGS * sizeof(struct eng_holding);
+    extents[0] = (struct tg_extent){
+        .memory = (uint8_t *)requests->entries,
+        .size = requests->orders_max * sizeof(struct eng_entry),
+        .used = requests->entry_high_water * sizeof(struct eng_entry),
+    };
+    extents[1] = (struct tg_extent){
+        .memory = (uint8_t *)requests->buckets,
+        .size = requests->directory.segments_max * segment,
+        .used = requests->directory.segment_count * segment,
+    };
+    extents[2] = (struct tg_extent){
+        .memory = (uint8_t *)holdings->slots,
+        .size = holdings->directory.segments_max * held_segment,
+        .used = holdings->directory.segment_count * held_segment,
+    };
+    extents[3] = eng_wheel_extent(shard->wheel);
+}
+
 /* --- sales --- */
 
 /* The room was promised when the wheel was made. */

@@ -89,6 +89,9 @@ struct eng_take {
     struct tg_line lines[TG_ORDER_LINES_MAX];
 };
 
+/* Tables of a shard that grow with its orders. */
+#define ENG_EXTENTS 4
+
 struct eng_engine;
 
 struct eng_shard {
@@ -187,6 +190,9 @@ bool eng_gate_refuses(const struct eng_engine *engine, const struct eng_item *it
                       const struct tg_order *order, int64_t now_ms, struct eng_decision *decision);
 
 /* --- shard thread --- */
+
+/* How far the tables that grow with every order have grown, in always the same places. */
+void eng_shard_extents(const struct eng_shard *shard, struct tg_extent extents[ENG_EXTENTS]);
 
 /* Starts to bring what eng_shard_place will look at into the cache. A table of millions of orders
  * costs a miss or two for each; asked for ahead, the misses of several orders overlap. */

@@ -73,7 +73,7 @@ enum tg_error eng_wheel_create(struct eng_wheel **wheel, uint32_t timers_max, in
     tg_assert(timers_max > 0 && now_ms >= 0);
     /* Full chunks, an unfilled one in each bucket, and those that are partly taken. */
     uint32_t chunks_max = timers_max / CHUNK_TIMERS + LEVELS * SLOTS + LEVELS;
-    struct eng_wheel *fresh = tg_mem_map(wheel_bytes(chunks_max));
+    struct eng_wheel *fresh = tg_mem_map_table(wheel_bytes(chunks_max));
     if (!fresh)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %u timers", timers_max);
     fresh->tick = (uint64_t)now_ms / ENG_TICK_MS;
@@ -89,6 +89,15 @@ void eng_wheel_destroy(struct eng_wheel *wheel)
 {
     if (wheel)
         tg_mem_unmap(wheel, wheel_bytes(wheel->chunks_max));
+}
+
+struct tg_extent eng_wheel_extent(struct eng_wheel *wheel)
+{
+    return (struct tg_extent){
+        .memory = (uint8_t *)wheel,
+        .size = wheel_bytes(wheel->chunks_max),
+        .used = wheel_bytes(wheel->chunk_high_water),
+    };
 }
 
 uint32_t eng_wheel_room(const struct eng_wheel *wheel)

@@ -20,6 +20,7 @@
 #define TG_ENGINE_WHEEL_H
 
 #include "base/error.h"
+#include "base/mem.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +43,9 @@ void eng_wheel_destroy(struct eng_wheel *wheel);
 /* Timers that can still be added. */
 uint32_t eng_wheel_room(const struct eng_wheel *wheel);
 uint32_t eng_wheel_count(const struct eng_wheel *wheel);
+
+/* How far its memory has grown. */
+struct tg_extent eng_wheel_extent(struct eng_wheel *wheel);
 
 /* Sets a timer; one in the past is due at once. False when full. A few nanoseconds: timers of one
  * tick lie side by side. */

@@ -559,6 +559,7 @@ void *srv_core_run(void *argument)
         }
         net_loop_flush(core->net);
         publish_figures(core);
+        srv_ahead_tell(core->growth, core->shard);
     }
     log_figures(core);
     net_loop_destroy(core->net);

@@ -32,6 +32,7 @@
 #include "engine/life.h"
 #include "engine/shard.h"
 #include "net/loop.h"
+#include "server/ahead.h"
 #include "storage/storage.h"
 
 #include <pthread.h>
@@ -159,7 +160,8 @@ struct srv_core {
     struct eng_shard *shard;
     struct net_loop *net;
     struct sto_reader *reader;
-    uint32_t core; /* its own number, and its shard's */
+    struct srv_growth *growth; /* server/ahead.h; borrowed */
+    uint32_t core;             /* its own number, and its shard's */
     int listen_fd;
     int64_t now_ms; /* wall clock, never goes back */
     int64_t now_mono_ns;

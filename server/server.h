@@ -18,6 +18,7 @@ struct srv_server {
     struct sto_env *storage;
     struct srv_core *cores; /* config.threads of them */
     struct srv_writer writer;
+    struct srv_ahead ahead;
     /* [from * threads + to], memory of the rings between cores */
     struct tg_ring *requests;
     struct tg_ring *replies;

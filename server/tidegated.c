@@ -328,7 +328,10 @@ static enum tg_error create_cores(struct srv_server *server, struct tg_fault *fa
         error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for %zu cores", threads);
     if (error == TG_ERR_OK)
         memset(server->cores, 0, threads * sizeof(*server->cores));
+    if (error == TG_ERR_OK)
+        error = srv_ahead_init(&server->ahead, &server->engine, fault);
     for (uint32_t i = 0; i < threads && error == TG_ERR_OK; i++) {
+        server->cores[i].growth = &server->ahead.growths[i];
         error = srv_core_init(&server->cores[i], server, i, fault);
         if (error == TG_ERR_OK)
             error = net_listen(&server->address, &server->cores[i].listen_fd, fault);
@@ -387,6 +390,7 @@ static void start_threads(struct srv_server *server)
     uint64_t count = server->config.threads;
     sem_init(&server->threads_ready, 0, 0);
     start_thread(&server->writer.thread, srv_writer_run, &server->writer, "writer");
+    start_thread(&server->ahead.thread, srv_ahead_run, &server->ahead, "ahead");
     for (uint64_t i = 0; i < count; i++)
         start_thread(&server->cores[i].thread, srv_core_run, &server->cores[i], "core");
     for (uint64_t ready = 0; ready < count + 1;)
@@ -457,6 +461,7 @@ static void stop(struct srv_server *server)
     atomic_store_explicit(&server->writer.stopping, true, memory_order_release);
     tg_waker_wake(&server->writer.waker);
     pthread_join(server->writer.thread, NULL);
+    srv_ahead_stop(&server->ahead);
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
     sto_env_close(server->storage);
