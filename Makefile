@@ -65,7 +65,7 @@ LDFLAGS_ALL = $(FLAVOUR_CFLAGS) $(LDFLAGS) -pthread
 
 # The daemon that is released is optimised across its files: an order passes through all of its rooms
 # (docs/decisions/0010). Its objects are good for a plain link as well, which tests take: it is quick.
-DAEMON_ROOMS := server net engine storage proto base
+DAEMON_ROOMS := server net tls engine storage proto base
 ifeq ($(FLAVOUR),release)
 LTO_COMPILE := -flto -ffat-lto-objects
 LTO_LINK    := -flto=auto
@@ -74,7 +74,7 @@ endif
 
 # --- what is built from what ---------------------------------------------------------------------
 
-ROOMS    := base proto engine storage net client server loadgen ctl
+ROOMS    := base proto tls engine storage net client server loadgen ctl
 # A program's main is the file named after it; everything else of a room is in its library.
 MAINS    := server/tidegated.c loadgen/tidegate_load.c ctl/tidegatectl.c
 sources   = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
@@ -86,10 +86,11 @@ PB_H     := $(GEN)/tidegate/v1/tidegate.pb-c.h
 BINARIES := $(BUILD)/tidegated $(BUILD)/tidegate-load $(BUILD)/tidegatectl
 LIBS     := $(foreach room,$(ROOMS),$(call library,$(room)))
 
-LDLIBS_DAEMON := -luring -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
-LDLIBS_LOAD   := -luring -lprotobuf-c -lxxhash -linih -ljansson -lm $(LDLIBS_MALLOC)
-LDLIBS_CTL    := -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
-LDLIBS_TEST   := -lcriterion -luring -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
+LDLIBS_TLS    := -lssl -lcrypto
+LDLIBS_DAEMON := -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
+LDLIBS_LOAD   := -luring $(LDLIBS_TLS) -lprotobuf-c -lxxhash -linih -ljansson -lm $(LDLIBS_MALLOC)
+LDLIBS_CTL    := $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
+LDLIBS_TEST   := -lcriterion -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
 
 all: $(BINARIES) ## build the three programs
 
@@ -545,7 +546,7 @@ UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 # The client library as others link it: with what it stands on, in one archive.
-$(BUILD)/lib/libtidegate.a: $(foreach room,client proto base,$(call objects,$(call sources,$(room)))) $(PB)
+$(BUILD)/lib/libtidegate.a: $(foreach room,client tls proto base,$(call objects,$(call sources,$(room)))) $(PB)
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $^
