@@ -87,7 +87,7 @@ BINARIES := $(BUILD)/tidegated $(BUILD)/tidegate-load $(BUILD)/tidegatectl
 LIBS     := $(foreach room,$(ROOMS),$(call library,$(room)))
 
 LDLIBS_TLS    := -lssl -lcrypto
-LDLIBS_DAEMON := -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
+LDLIBS_DAEMON := -lmicrohttpd -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
 LDLIBS_LOAD   := -luring $(LDLIBS_TLS) -lprotobuf-c -lxxhash -linih -ljansson -lm $(LDLIBS_MALLOC)
 LDLIBS_CTL    := $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
 LDLIBS_TEST   := -lcriterion -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
@@ -109,6 +109,21 @@ $(BUILD)/obj/%.o: %.c | $(PB_H)
 	$(say) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(WARN) -c -o $@ $<
 
+# The live page goes into the daemon, so that it needs no file at run time: its own files, and the
+# charts of Debian's libjs-chart.js.
+WEB    := $(sort $(shell find server/web -type f)) /usr/share/javascript/chart.js/chart.min.js
+ASSETS := $(BUILD)/obj/gen/assets.o
+
+$(GEN)/assets.c: $(WEB) scripts/embed.sh
+	@mkdir -p $(@D)
+	$(say) GEN $@
+	$(Q)scripts/embed.sh $(WEB) >$@.new && mv $@.new $@
+
+$(ASSETS): $(GEN)/assets.c server/assets.h
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) $(WARN) -c -o $@ $<
+
 define room_library
 $(call library,$(1)): $(call objects,$(call sources,$(1)))
 	@mkdir -p $$(@D)
@@ -123,7 +138,7 @@ link = $(CC) $(LDFLAGS_ALL) $(or $(LTO),$(LTO_NO_LINK)) -o $@ $(filter %.o,$^) -
 
 $(foreach room,$(DAEMON_ROOMS),$(BUILD)/obj/$(room)/%.o): CFLAGS_ALL += $(LTO_COMPILE)
 $(BUILD)/tidegated: LTO = $(LTO_LINK)
-$(BUILD)/tidegated: $(BUILD)/obj/server/tidegated.o $(foreach r,$(DAEMON_ROOMS),$(call library,$(r))) $(PB)
+$(BUILD)/tidegated: $(BUILD)/obj/server/tidegated.o $(foreach r,$(DAEMON_ROOMS),$(call library,$(r))) $(PB) $(ASSETS)
 	$(say) LD $@
 	$(Q)$(link) $(LDLIBS_DAEMON)
 $(BUILD)/tidegate-load: $(BUILD)/obj/loadgen/tidegate_load.o $(foreach r,loadgen client proto base,$(call library,$(r))) $(PB)

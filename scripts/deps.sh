@@ -5,7 +5,8 @@
 set -eu
 
 build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-c-dev
-       protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev'
+       protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev
+       libmicrohttpd-dev libjs-chart.js'
 test='libcriterion-dev python3'
 lint='clang-format clang-tidy cppcheck'
 docs='protobuf-compiler python3 python3-protobuf'

@@ -60,6 +60,9 @@ static const struct key keys[] = {
      "a PEM file", 0, "callers must show a certificate that one of these has signed"},
     {"tls", "version_min", KIND_CHOICE, AT(tls_version_min), 0, SRV_TLS_1_2, 0, 0, tls_versions,
      "1.2 or 1.3", 0, "the oldest version of TLS that is spoken"},
+    {"admin", "listen", KIND_TEXT, AT(admin_listen), SIZE(admin_listen), 0, 0, 0, NULL,
+     "HOST:PORT or nothing", 0,
+     "address of the admin listener: metrics, health, JSON, the live page; empty: none"},
     {"log", "level", KIND_CHOICE, AT(log_level), 0, TG_LOG_INFO, 0, 0, levels,
      "info, warn or error", 1, "the least that is told"},
     {"log", "format", KIND_CHOICE, AT(log_format), 0, TG_LOG_TEXT, 0, 0, formats,
@@ -83,6 +86,7 @@ static const struct {
     {"storage", "The database."},
     {"engine", "Sizes of what is kept in memory. What is full refuses orders as BUSY."},
     {"events", "The outbox. What a consumer group has not acked is kept whatever these say."},
+    {"admin", "Metrics, health, JSON and the live page, by HTTP (docs/admin.md)."},
     {"log", "Standard error, a line for each thing worth knowing."},
 };
 

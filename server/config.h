@@ -55,6 +55,17 @@
       "how long an accepted request id is remembered")                                             \
     X(tls, handshake_timeout_s, 10, 1, 3600, "seconds", 0,                                         \
       "a TLS handshake must be complete in this time")                                             \
+    X(admin, clients_max, 256, 8, 65536, "", 0, "connections to the admin listener")               \
+    X(admin, clients_per_address_max, 64, 1, 65536, "", 0, "the same from one address")            \
+    X(admin, streams_max, 64, 1, 1024, "", 0, "streams of snapshots, one for each open live page") \
+    X(admin, stock_series_max, 1000, 0, 100000, "", 0,                                             \
+      "items that have stock series of their own in /metrics")                                     \
+    X(admin, low_stock_percent, 10, 0, 100, "%", 1,                                                \
+      "an item with no more of its initial stock left is low; 0: none is")                         \
+    X(admin, lag_alert_ms, 1000, 1, 3600000, "ms", 1,                                              \
+      "orders that wait longer for their commit are an alert")                                     \
+    X(admin, disk_alert_mib, 1024, 0, 67108864, "MiB", 1,                                          \
+      "less free space where the database is is an alert")                                         \
     X(storage, map_gib, 256, 1, 65536, "GiB", 0, "largest size of the database file")              \
     X(storage, map_mib, 0, 0, 1048576, "MiB", 0, "the same in MiB, for tests; 0: map_gib counts")  \
     X(storage, free_mib_min, 64, 0, 1048576, "MiB", 0,                                             \
@@ -69,7 +80,8 @@ enum srv_tls_version {
 struct srv_config {
     char data_dir[4096];
     char listen[280];
-    bool insecure; /* listen beyond loopback although nothing authenticates callers */
+    char admin_listen[280]; /* "": no admin listener */
+    bool insecure;          /* listen beyond loopback although nothing authenticates callers */
     /* PEM files, for all listeners; "" for none. The files are read again on SIGHUP. */
     char tls_certificate[1024]; /* TLS is on when this and the key are set */
     char tls_key[1024];

@@ -79,10 +79,11 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     core->pending = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*core->pending));
     core->batches = tg_mem_map(SRV_BATCHES_MAX * sizeof(*core->batches));
     core->scratch = tg_mem_map(SRV_SCRATCH_BYTES);
+    core->attempts = tg_mem_map(server->config.sales_max * sizeof(*core->attempts));
     void *arena = tg_mem_map(SRV_ARENA_BYTES);
     struct tg_record *records = tg_mem_map(TG_JOURNAL_RECORDS * sizeof(*records));
-    if (!core->conn_waits || !core->pending || !core->batches || !core->scratch || !arena ||
-        !records)
+    if (!core->conn_waits || !core->pending || !core->batches || !core->scratch ||
+        !core->attempts || !arena || !records)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for core %u", number);
     tg_arena_init(&core->arena, arena, SRV_ARENA_BYTES);
     tg_journal_init(&core->journal, records);
@@ -489,7 +490,7 @@ static bool build_net(struct srv_core *core)
     return false;
 }
 
-/* For srv_stats_fill on other cores. */
+/* For srv_stats_fill on other cores, and the admin thread. */
 static void publish_figures(struct srv_core *core)
 {
     const struct net_stats *net = net_loop_stats(core->net);
@@ -497,6 +498,10 @@ static void publish_figures(struct srv_core *core)
     tg_count_set(&core->stats.connections_closed, net->closed);
     tg_count_set(&core->stats.frames, net->frames);
     tg_count_set(&core->stats.bad_frames, net->bad_frames);
+    tg_count_set(&core->stats.connections_refused, net->refused);
+    tg_count_set(&core->stats.connections_timed_out, net->timeouts);
+    tg_count_set(&core->stats.connections_overflowed, net->overflows);
+    tg_count_set(&core->stats.lane_orders, srv_lanes_waiting(core));
 }
 
 /* Nothing of this core's connections is on its way any more. */

@@ -150,7 +150,9 @@ struct srv_core_stats {
     uint64_t replayed;
     /* copies of its net_stats, at most a turn old */
     uint64_t connections_accepted, connections_closed, frames, bad_frames;
-    uint64_t turns; /* of its loop: what server/notify.h watches */
+    uint64_t connections_refused, connections_timed_out, connections_overflowed;
+    uint64_t turns;       /* of its loop: what server/notify.h watches */
+    uint64_t lane_orders; /* that wait, as of the last turn */
 };
 
 struct srv_server;
@@ -196,6 +198,7 @@ struct srv_core {
     struct tg_arena arena;
     uint8_t *scratch;
     struct srv_core_stats stats;
+    uint64_t *attempts; /* orders asked for here, by sale number; any may read (base/count.h) */
     pthread_t thread;
     _Atomic bool drained;
     struct tg_journal journal;
@@ -247,6 +250,12 @@ static inline void srv_core_count(struct srv_core *core, enum tg_verdict verdict
 {
     tg_count(&core->stats.verdicts[verdict], 1);
     tg_count(&core->stats.replayed, replayed);
+}
+
+/* Somebody asked for an order of this sale. */
+static inline void srv_core_count_attempt(struct srv_core *core, const struct eng_sale *sale)
+{
+    tg_count(&core->attempts[sale->sale], 1);
 }
 
 /* A request beyond plain orders did as much work. */

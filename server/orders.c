@@ -243,6 +243,7 @@ static void decide_one(struct srv_core *core, const struct srv_staged *staged)
     struct tg_answer answer;
     const struct srv_address *address = &staged->address;
     bool mine = staged->item->shard == core->core;
+    srv_core_count_attempt(core, staged->item->sale);
     if (mine ? decide_or_wait(core, staged->item, &staged->order, address, &answer)
              : forward(core, staged->item, &staged->order, address, &answer)) {
         answer_now(core, address, &answer);
@@ -265,9 +266,10 @@ static void find_item(struct srv_core *core, struct srv_staged *staged)
         struct tg_answer answer =
             refusal(sale_known ? TG_UNKNOWN_ITEM : TG_UNKNOWN_SALE, TG_FIELD_NONE);
         answer_now(core, &staged->address, &answer);
-    } else if (staged->item->shard == core->core) {
-        eng_shard_prefetch(core->shard, staged->item, order);
+        return;
     }
+    if (staged->item->shard == core->core)
+        eng_shard_prefetch(core->shard, staged->item, order);
 }
 
 void srv_orders_decide_staged(struct srv_core *core)

@@ -10,10 +10,13 @@
 
 #include <semaphore.h>
 
+struct srv_admin;
+
 struct srv_server {
     struct srv_config config;
     int64_t started_at_ms; /* wall clock, behind recovery */
     struct net_address address;
+    struct srv_admin *admin; /* NULL: no admin listener (server/admin.h) */
     struct eng_engine engine;
     struct sto_env *storage;
     struct srv_core *cores; /* config.threads of them */
@@ -22,7 +25,8 @@ struct srv_server {
     /* [from * threads + to], memory of the rings between cores */
     struct tg_ring *requests;
     struct tg_ring *replies;
-    sem_t threads_ready; /* posted once by each thread; main waits for all of them */
+    uint64_t start_sequence; /* the newest when the daemon started */
+    sem_t threads_ready;     /* posted once by each thread; main waits for all of them */
     /* written by the writer after each commit: the newest durable sequence, the oldest kept */
     _Atomic uint64_t sequence;
     _Atomic uint64_t event_first;

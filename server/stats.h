@@ -14,6 +14,7 @@ struct srv_commit_stats {
     uint64_t commits; /* that touched the disk and are durable */
     uint64_t records; /* in them */
     uint64_t refused; /* batches for which there was no room */
+    uint64_t commit_us_sum;
     struct tg_histogram commit_us;
     struct tg_histogram batch; /* records */
 };

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/life.h"
+#include "server/admin.h"
 #include "server/events.h"
 #include "server/lanes.h"
 #include "server/notify.h"
@@ -33,6 +34,9 @@ static void print_help(void)
            "  --data-dir DIR      directory of the database; created when missing\n"
            "  --listen HOST:PORT  address of the native protocol (default 127.0.0.1:7411);\n"
            "                      port 0 picks a free one\n"
+           "  --admin-listen HOST:PORT\n"
+           "                      address of metrics, health, JSON and the live page, by HTTP;\n"
+           "                      none when it is not said\n"
            "  --threads N         core threads, each with one shard (default 1)\n"
            "  --config FILE       INI file with any of the keys below\n"
            "  --set SECTION.KEY=VALUE\n"
@@ -67,6 +71,7 @@ static enum tg_error set_pair(struct srv_config *config, const char *pair, struc
 enum option_code {
     OPTION_DATA_DIR = 256,
     OPTION_LISTEN,
+    OPTION_ADMIN_LISTEN,
     OPTION_THREADS,
     OPTION_CONFIG,
     OPTION_SET,
@@ -80,6 +85,7 @@ enum option_code {
 static const struct option long_options[] = {
     {"data-dir", required_argument, NULL, OPTION_DATA_DIR},
     {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"admin-listen", required_argument, NULL, OPTION_ADMIN_LISTEN},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"config", required_argument, NULL, OPTION_CONFIG},
     {"set", required_argument, NULL, OPTION_SET},
@@ -98,6 +104,8 @@ static enum tg_error apply_option(struct srv_config *config, int option, struct 
         return srv_config_set(config, "storage", "data_dir", optarg, fault);
     case OPTION_LISTEN:
         return srv_config_set(config, "server", "listen", optarg, fault);
+    case OPTION_ADMIN_LISTEN:
+        return srv_config_set(config, "admin", "listen", optarg, fault);
     case OPTION_THREADS:
         return srv_config_set(config, "server", "threads", optarg, fault);
     case OPTION_SET:
@@ -147,11 +155,12 @@ static enum tg_error read_options(struct srv_config *config, int argc, char **ar
 }
 
 /* Where to listen, and that nobody listens beyond loopback without having said so. */
-static enum tg_error read_address(const struct srv_config *config, struct net_address *address,
-                                  struct tg_fault *fault)
+static enum tg_error read_one_address(const struct srv_config *config, const char *text,
+                                      const char *can, struct net_address *address,
+                                      struct tg_fault *fault)
 {
     bool loopback = false;
-    enum tg_error error = net_address_parse(config->listen, address, fault);
+    enum tg_error error = net_address_parse(text, address, fault);
     if (error == TG_ERR_OK)
         error = net_address_is_loopback(address, &loopback, fault);
     if (error != TG_ERR_OK)
@@ -159,17 +168,35 @@ static enum tg_error read_address(const struct srv_config *config, struct net_ad
     if (!config->insecure && !loopback)
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "%s is not a loopback address and callers are not authenticated: "
-                            "anyone who reaches it can place orders and close sales. Say "
-                            "--insecure if the network keeps strangers out",
-                            config->listen);
+                            "anyone who reaches it can %s. Say --insecure if the network keeps "
+                            "strangers out",
+                            text, can);
     return TG_ERR_OK;
+}
+
+static enum tg_error read_address(const struct srv_config *config, struct net_address *address,
+                                  struct tg_fault *fault)
+{
+    return read_one_address(config, config->listen, "place orders and close sales", address, fault);
+}
+
+/* The port of `admin` is 0 and its host empty when there is no admin listener. */
+static enum tg_error read_admin_address(const struct srv_config *config, struct net_address *admin,
+                                        struct tg_fault *fault)
+{
+    *admin = (struct net_address){0};
+    return config->admin_listen[0] == '\0'
+               ? TG_ERR_OK
+               : read_one_address(config, config->admin_listen, "read the figures of sales", admin,
+                                  fault);
 }
 
 static int check_config(const struct srv_config *config)
 {
     struct net_address address;
     struct tg_fault fault;
-    if (read_address(config, &address, &fault) != TG_ERR_OK) {
+    if (read_address(config, &address, &fault) != TG_ERR_OK ||
+        read_admin_address(config, &address, &fault) != TG_ERR_OK) {
         fprintf(stderr, "tidegated: %s\n", fault.text);
         return EXIT_USAGE;
     }
@@ -188,7 +215,7 @@ static enum tg_error open_storage(struct srv_server *server, struct tg_fault *fa
         .map_bytes = config->map_mib ? config->map_mib << 20 : config->map_gib << 30,
         .free_bytes_min = config->free_mib_min << 20,
         .items_max = (uint32_t)config->items_max,
-        .readers_max = (uint32_t)config->threads + 16, /* tools read beside the cores */
+        .readers_max = (uint32_t)config->threads + 17, /* the admin thread and tools read too */
         .request_ttl_s = (uint32_t)config->request_ttl_s,
     };
     return sto_env_open(&options, &server->storage, fault);
@@ -355,12 +382,22 @@ static enum tg_error check_address(struct srv_server *server, struct tg_fault *f
     return error == TG_ERR_OK ? net_listen_check(&server->address, fault) : error;
 }
 
+static enum tg_error start_admin(struct srv_server *server, struct tg_fault *fault)
+{
+    struct net_address address;
+    enum tg_error error = read_admin_address(&server->config, &address, fault);
+    if (error != TG_ERR_OK || address.host[0] == '\0')
+        return error;
+    return srv_admin_start(server, &address, &server->admin, fault);
+}
+
 static enum tg_error start(struct srv_server *server, struct sto_recovery_stats *stats,
                            struct tg_fault *fault)
 {
     enum tg_error error;
     if ((error = check_address(server, fault)) != TG_ERR_OK ||
         (error = net_loop_supported(fault)) != TG_ERR_OK ||
+        (error = start_admin(server, fault)) != TG_ERR_OK ||
         (error = open_storage(server, fault)) != TG_ERR_OK ||
         (error = create_engine(server, fault)) != TG_ERR_OK ||
         (error = recover(server, stats, fault)) != TG_ERR_OK ||
@@ -395,6 +432,8 @@ static void start_threads(struct srv_server *server)
         start_thread(&server->cores[i].thread, srv_core_run, &server->cores[i], "core");
     for (uint64_t ready = 0; ready < count + 1;)
         ready += sem_wait(&server->threads_ready) == 0;
+    if (server->admin)
+        srv_admin_serve(server->admin);
 }
 
 /* --- stop --- */
@@ -462,6 +501,7 @@ static void stop(struct srv_server *server)
     tg_waker_wake(&server->writer.waker);
     pthread_join(server->writer.thread, NULL);
     srv_ahead_stop(&server->ahead);
+    srv_admin_stop(server->admin);
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
     sto_env_close(server->storage);
@@ -495,7 +535,8 @@ static void reload(struct srv_server *server, int argc, char **argv)
     struct tg_fault fault;
     bool only_checks;
     if (read_options(&fresh, argc, argv, &only_checks, &fault) != TG_ERR_OK ||
-        read_address(&fresh, &address, &fault) != TG_ERR_OK) {
+        read_address(&fresh, &address, &fault) != TG_ERR_OK ||
+        read_admin_address(&fresh, &address, &fault) != TG_ERR_OK) {
         tg_log_error("not reloaded, all stays as it was: %s", fault.text);
         return;
     }
@@ -523,15 +564,26 @@ static void serve(struct srv_server *server, struct srv_notify *notify, int sign
     }
 }
 
+static void write_address(char *text, size_t size, const struct net_address *address)
+{
+    bool brackets = strchr(address->host, ':') != NULL;
+    snprintf(text, size, "%s%s%s:%u", brackets ? "[" : "", address->host, brackets ? "]" : "",
+             address->port);
+}
+
 static void tell_ready(const struct srv_server *server, struct srv_notify *notify,
                        const struct sto_recovery_stats *recovered)
 {
     char where[320], status[400];
-    bool brackets = strchr(server->address.host, ':') != NULL;
-    snprintf(where, sizeof(where), "%s%s%s:%u", brackets ? "[" : "", server->address.host,
-             brackets ? "]" : "", server->address.port);
-    printf("tidegated ready on %s threads=%" PRIu64 " recovered_orders=%" PRIu64 "\n", where,
+    write_address(where, sizeof(where), &server->address);
+    printf("tidegated ready on %s threads=%" PRIu64 " recovered_orders=%" PRIu64, where,
            server->config.threads, recovered->orders);
+    if (server->admin) {
+        char admin[320];
+        write_address(admin, sizeof(admin), srv_admin_address(server->admin));
+        printf(" admin=%s", admin);
+    }
+    printf("\n");
     fflush(stdout);
     snprintf(status, sizeof(status), "serving on %s, %" PRIu64 " orders recovered", where,
              recovered->orders);

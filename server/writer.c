@@ -67,6 +67,7 @@ static void publish_sequence(struct srv_server *server)
 void srv_writer_publish_start(struct srv_server *server)
 {
     publish_sequence(server);
+    server->start_sequence = sto_commit_stats(server->storage)->sequence;
 }
 
 /* The batch is done: moves the watermarks, wakes whoever waits for them. */
@@ -94,6 +95,7 @@ static void count_commit(struct srv_commit_stats *stats, const struct sto_batch 
         records += batch->spans[i].count;
     tg_count(&stats->commits, 1);
     tg_count(&stats->records, records);
+    tg_count(&stats->commit_us_sum, commit_ns / 1000);
     tg_histogram_record(&stats->commit_us, commit_ns / 1000, 1);
     tg_histogram_record(&stats->batch, records, 1);
 }

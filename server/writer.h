@@ -40,7 +40,7 @@ struct srv_writer {
     _Atomic bool stopping; /* main sets it when no core produces any more */
     uint64_t expected;    /* records on their way when the last commit ended: answered or waiting */
     int64_t committed_ns; /* when that was, monotonic */
-    bool storage_full;    /* said so in the log, and not yet that it is over */
+    _Atomic bool storage_full; /* said so in the log, and not yet that it is over; any may read */
     struct sto_retention retention; /* what it said last */
     int64_t retained_ns;            /* when it last looked at the clock for it, monotonic */
     int64_t warned_ns;              /* when it last warned of a group that holds events back */

@@ -104,6 +104,9 @@ int sto_table_walk(MDB_txn *txn, MDB_dbi table,
                    bool (*visit)(void *context, const MDB_val *key, const MDB_val *value),
                    void *context);
 
+/* Pages in the free list. 0 or LMDB's error. */
+int sto_free_pages(MDB_txn *txn, uint64_t *pages);
+
 /* Words of a bit set that has one bit for each item number. */
 static inline size_t sto_item_words(uint32_t items_max)
 {

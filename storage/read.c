@@ -510,3 +510,48 @@ enum tg_error sto_read_events(struct sto_reader *reader, uint64_t after_sequence
     *next_sequence = page.next_sequence;
     return error;
 }
+
+/* --- figures --- */
+
+static int figures_fill(const struct sto_reader *reader, struct sto_figures *figures)
+{
+    MDB_env *lmdb = mdb_txn_env(reader->txn);
+    MDB_envinfo info;
+    MDB_stat stat;
+    uint64_t free_pages;
+    int rc = mdb_env_info(lmdb, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(lmdb, &stat);
+    if (rc == 0)
+        rc = sto_free_pages(reader->txn, &free_pages);
+    if (rc)
+        return rc;
+    figures->map_bytes = info.me_mapsize;
+    figures->file_bytes = (info.me_last_pgno + 1) * stat.ms_psize;
+    figures->free_bytes = free_pages * stat.ms_psize;
+    figures->readers = info.me_numreaders;
+    figures->readers_max = info.me_maxreaders;
+    const struct {
+        MDB_dbi table;
+        uint64_t *rows;
+    } wanted[] = {{reader->tables.orders, &figures->orders},
+                  {reader->tables.lives, &figures->lives},
+                  {reader->tables.events, &figures->events},
+                  {reader->tables.teams, &figures->teams}};
+    for (size_t i = 0; rc == 0 && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        rc = mdb_stat(reader->txn, wanted[i].table, &stat);
+        *wanted[i].rows = stat.ms_entries;
+    }
+    return rc;
+}
+
+enum tg_error sto_read_figures(struct sto_reader *reader, struct sto_figures *figures,
+                               struct tg_fault *fault)
+{
+    enum tg_error error = sto_reader_pin(reader, fault);
+    if (error)
+        return error;
+    int rc = figures_fill(reader, figures);
+    sto_reader_unpin(reader);
+    return rc ? sto_fault_lmdb(fault, rc, "cannot read the figures of the database") : TG_ERR_OK;
+}

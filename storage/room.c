@@ -60,7 +60,7 @@ static int tables_pages(MDB_txn *txn, const struct sto_tables *tables, uint64_t 
 }
 
 /* Pages in the free list: each row begins with their number. */
-static int free_pages(MDB_txn *txn, uint64_t *pages)
+int sto_free_pages(MDB_txn *txn, uint64_t *pages)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -89,7 +89,7 @@ static int weigh(const struct sto_step *step, uint64_t *added, uint64_t *reusabl
         return rc;
     rc = tables_pages(before, &env->tables, &pages_before);
     if (rc == 0)
-        rc = free_pages(before, reusable);
+        rc = sto_free_pages(before, reusable);
     if (rc == 0)
         rc = tables_pages(step->txn, &env->tables, &pages);
     mdb_txn_abort(before);

@@ -33,7 +33,7 @@ _tidegated() {
         _tidegate_words "$word" "$(_tidegate_keys "$1")"
         compopt -o nospace 2>/dev/null
         ;;
-    --listen | --threads) COMPREPLY=() ;;
+    --listen | --admin-listen | --threads) COMPREPLY=() ;;
     *) _tidegate_words "$word" "$(_tidegate_options "$1")" ;;
     esac
 }
