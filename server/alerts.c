@@ -28,15 +28,14 @@ static void look_at_disk(struct srv_alerts *alerts)
     if (statvfs(config->data_dir, &filesystem) != 0)
         return;
     alerts->disk_free_bytes = (uint64_t)filesystem.f_bavail * filesystem.f_frsize;
-    uint64_t threshold = tg_count_read(&config->disk_alert_mib) << 20;
-    uint64_t refused_below = config->free_mib_min << 20;
+    uint64_t free_mib = alerts->disk_free_bytes >> 20;
+    uint64_t threshold = tg_count_read(&config->disk_alert_mib);
+    uint64_t refused_below = config->free_mib_min;
     bool is_full = atomic_load_explicit(&alerts->server->writer.storage_full, memory_order_relaxed);
-    if (is_full || alerts->disk_free_bytes < threshold || alerts->disk_free_bytes < refused_below)
+    if (is_full || free_mib < threshold || free_mib < refused_below)
         tell(alerts, SRV_ALERT_DISK_SPACE,
-             is_full || alerts->disk_free_bytes<refused_below, alerts->disk_free_bytes, threshold>
-                            refused_below
-                 ? threshold
-                 : refused_below);
+             is_full || free_mib<refused_below, free_mib, threshold> refused_below ? threshold
+                                                                                   : refused_below);
 }
 
 static void look_at_writer(struct srv_alerts *alerts, const struct srv_recent *recent)

@@ -13,7 +13,7 @@
 #define SRV_ALERT_ITEMS_A_TICK 16384
 
 enum srv_alert_kind {
-    SRV_ALERT_DISK_SPACE, /* value and threshold: bytes free */
+    SRV_ALERT_DISK_SPACE, /* value and threshold: MiB free */
     SRV_ALERT_WRITER_LAG, /* milliseconds */
     SRV_ALERT_LOW_STOCK,  /* units */
     SRV_ALERT_KINDS,

@@ -84,9 +84,9 @@ static void write_books(struct srv_body *body, const struct srv_sale_books *book
                  books->teams_open, books->teams_formed, books->teams_failed);
 }
 
-/* All of it but the closing brace; `items_name` is what the number of its items is called. */
+/* All of it but its items and the closing brace. */
 static void open_sale(const struct srv_watch *watch, struct srv_body *body,
-                      const struct eng_sale *sale, int64_t now_ms, const char *items_name)
+                      const struct eng_sale *sale, int64_t now_ms)
 {
     struct units units = {0};
     for (uint32_t i = 0; i < sale->item_count; i++) {
@@ -98,9 +98,8 @@ static void open_sale(const struct srv_watch *watch, struct srv_body *body,
     srv_body_add_json(body, sale->name, sale->name_bytes);
     srv_body_add(body,
                  ",\"currency\":\"%s\",\"starts_at_ms\":%" PRId64 ",\"ends_at_ms\":%" PRId64
-                 ",\"%s\":%" PRIu32 ",",
-                 sale->currency, sale->starts_at_ms, sale->ends_at_ms, items_name,
-                 sale->item_count);
+                 ",\"item_count\":%" PRIu32 ",",
+                 sale->currency, sale->starts_at_ms, sale->ends_at_ms, sale->item_count);
     write_units(body, &units);
     srv_body_add(body, ",");
     write_books(body, &watch->books.sales[sale->sale], srv_board_attempts(watch, sale));
@@ -110,8 +109,8 @@ static void write_sale(const struct srv_watch *watch, struct srv_body *body,
                        const struct eng_sale *sale, int64_t now_ms)
 {
     srv_body_comma(body);
-    open_sale(watch, body, sale, now_ms, "items");
-    srv_body_add(body, "}");
+    open_sale(watch, body, sale, now_ms);
+    srv_body_add(body, ",\"items\":%" PRIu32 "}", sale->item_count);
 }
 
 static void write_item(const struct srv_watch *watch, struct srv_body *body,
@@ -156,7 +155,7 @@ void srv_board_sale(const struct srv_watch *watch, struct srv_body *body,
                     const struct eng_sale *sale, uint64_t offset, uint64_t limit)
 {
     int64_t now_ms = wall_ms();
-    open_sale(watch, body, sale, now_ms, "item_count");
+    open_sale(watch, body, sale, now_ms);
     srv_body_add(body, ",\"server_time_ms\":%" PRId64 ",\"items\":[", now_ms);
     for (uint64_t i = offset; i < sale->item_count && i - offset < limit; i++)
         write_item(watch, body, &catalog_of(watch)->items[sale->first_item + i]);
@@ -310,10 +309,15 @@ static void write_rates(const struct srv_watch *watch, struct srv_body *body)
     srv_body_add(body, "}");
 }
 
+/* Empty when there was no commit lately. */
 static void write_latency(const struct srv_watch *watch, struct srv_body *body)
 {
     const struct srv_percentiles *commits = &watch->recent.window.commits;
     const struct srv_percentiles *batches = &watch->recent.window.batches;
+    if (batches->max == 0) {
+        srv_body_add(body, "\"latency\":{}");
+        return;
+    }
     srv_body_add(body,
                  "\"latency\":{\"commit_us\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64
                  ",\"max\":%" PRIu64 "},\"batch\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64 "}}",
@@ -359,7 +363,7 @@ void srv_board_snapshot(const struct srv_watch *watch, struct srv_body *body,
     srv_body_add(body, ",\"version\":\"%s\",", TG_VERSION);
     if (sale) {
         srv_body_add(body, "\"sale\":");
-        open_sale(watch, body, sale, now_ms, "item_count");
+        open_sale(watch, body, sale, now_ms);
         srv_body_add(body, ",");
         write_top(watch, body, sale, SRV_SNAPSHOT_ITEMS);
         srv_body_add(body, "},");
