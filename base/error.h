@@ -22,7 +22,9 @@
     X(NOTFOUND, "not found")                                                                       \
     X(TIMEOUT, "timed out")                                                                        \
     X(CLOSED, "connection closed by the peer")                                                     \
-    X(PROTOCOL, "the peer broke the protocol")
+    X(PROTOCOL, "the peer broke the protocol")                                                     \
+    X(DENIED, "not authenticated, or not permitted")                                               \
+    X(LIMITED, "more than is allowed in this time")
 
 enum tg_error {
 #define TG_ERROR_ENUM(name, text) TG_ERR_##name,

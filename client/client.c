@@ -47,12 +47,14 @@ struct tgc_client {
     char host[256];
     char port[8];
     uint32_t connect_ms;
-    int fd;                          /* -1: lost */
-    int send_code;                   /* errno of a failed send, 0 while sending works */
-    bool handing_out;                /* a callback runs */
-    struct buffer in;                /* at most FRAME_WHOLE_BYTES_MAX */
-    struct buffer out;               /* at most SEND_BYTES_MAX */
-    Tidegate__V1__Response *current; /* handed out; NULL once tgc_call's callback took it */
+    char token[TG_TOKEN_BYTES_MAX + 1]; /* "": none */
+    uint32_t retry_after_ms;            /* of the last error that came with it */
+    int fd;                             /* -1: lost */
+    int send_code;                      /* errno of a failed send, 0 while sending works */
+    bool handing_out;                   /* a callback runs */
+    struct buffer in;                   /* at most FRAME_WHOLE_BYTES_MAX */
+    struct buffer out;                  /* at most SEND_BYTES_MAX */
+    Tidegate__V1__Response *current;    /* handed out; NULL once tgc_call's callback took it */
     uint32_t window;
     uint32_t in_flight;
     uint32_t first_free;
@@ -163,6 +165,17 @@ static void lose(struct tgc_client *client)
     window_reset(client);
 }
 
+/* NULL is none. */
+static enum tg_error keep_token(struct tgc_client *client, const char *token,
+                                struct tg_fault *fault)
+{
+    if (token && strlen(token) > TG_TOKEN_BYTES_MAX)
+        return tg_fault_set(fault, TG_ERR_INVALID, "a token has at most %d characters",
+                            TG_TOKEN_BYTES_MAX);
+    snprintf(client->token, sizeof(client->token), "%s", token ? token : "");
+    return TG_ERR_OK;
+}
+
 enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **client,
                        struct tg_fault *fault)
 {
@@ -178,7 +191,9 @@ enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **cl
     new->window = window;
     new->connect_ms = options->connect_ms ? options->connect_ms : TGC_CONNECT_MS_DEFAULT;
     window_reset(new);
-    enum tg_error error = tgc_parse_address(options->server, new->host, new->port, fault);
+    enum tg_error error = keep_token(new, options->token, fault);
+    if (!error)
+        error = tgc_parse_address(options->server, new->host, new->port, fault);
     if (!error) {
         snprintf(new->server, sizeof(new->server), strchr(new->host, ':') ? "[%s]:%s" : "%s:%s",
                  new->host, new->port);
@@ -200,12 +215,27 @@ void tgc_close(struct tgc_client *client)
     lose(client);
     free(client->in.data);
     free(client->out.data);
+    explicit_bzero(client->token, sizeof(client->token));
     free(client);
 }
 
 static enum tg_error refuse_in_callback(struct tg_fault *fault)
 {
     return tg_fault_set(fault, TG_ERR_INVALID, "a callback may only call tgc_send on its client");
+}
+
+static enum tg_error show_token(struct tgc_client *client, uint32_t timeout_ms,
+                                struct tg_fault *fault)
+{
+    Tidegate__V1__AuthenticateRequest body = TIDEGATE__V1__AUTHENTICATE_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__Response *response;
+    body.token = client->token;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_AUTHENTICATE;
+    request.authenticate = &body;
+    enum tg_error error = tgc_call(client, &request, timeout_ms, &response, fault);
+    tgc_response_free(response);
+    return error;
 }
 
 enum tg_error tgc_reconnect(struct tgc_client *client, uint32_t timeout_ms, struct tg_fault *fault)
@@ -215,8 +245,23 @@ enum tg_error tgc_reconnect(struct tgc_client *client, uint32_t timeout_ms, stru
     lose(client);
     bool shorter = timeout_ms > 0 && timeout_ms < client->connect_ms;
     int64_t deadline_ns = tgc_deadline_ns(shorter ? timeout_ms : client->connect_ms);
-    return tgc_connect(client->host, client->port, client->server, deadline_ns, client->connect_ms,
-                       &client->fd, fault);
+    enum tg_error error = tgc_connect(client->host, client->port, client->server, deadline_ns,
+                                      client->connect_ms, &client->fd, fault);
+    if (error || client->token[0] == '\0')
+        return error;
+    error = show_token(client, tgc_left_ms(deadline_ns), fault);
+    if (error)
+        lose(client);
+    return error;
+}
+
+enum tg_error tgc_authenticate(struct tgc_client *client, const char *token, uint32_t timeout_ms,
+                               struct tg_fault *fault)
+{
+    if (client->handing_out)
+        return refuse_in_callback(fault);
+    enum tg_error error = keep_token(client, token, fault);
+    return error ? error : show_token(client, timeout_ms, fault);
 }
 
 bool tgc_is_connected(const struct tgc_client *client)
@@ -325,14 +370,26 @@ enum tg_error tgc_subscribe(struct tgc_client *client,
 /* --- receiving --- */
 
 /* What an ErrorResponse means to the caller. */
-static enum tg_error error_response(const struct tgc_client *client,
+static enum tg_error error_response(struct tgc_client *client,
                                     const Tidegate__V1__ErrorResponse *response,
                                     struct tg_fault *fault)
 {
-    bool overloaded = response->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED;
+    enum tg_error error = TG_ERR_PROTOCOL;
+    if (response->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED)
+        error = TG_ERR_CLOSED;
+    else if (response->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED ||
+             response->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_PERMISSION_DENIED)
+        error = TG_ERR_DENIED;
+    else if (response->code == TIDEGATE__V1__ERROR_CODE__ERROR_CODE_RATE_LIMITED)
+        error = TG_ERR_LIMITED;
+    client->retry_after_ms = response->retry_after_ms;
     const char *words = response->message[0] ? response->message : "no reason given";
-    return tg_fault_set(fault, overloaded ? TG_ERR_CLOSED : TG_ERR_PROTOCOL,
-                        "%s refuses the request: %.300s", client->server, words);
+    return tg_fault_set(fault, error, "%s refuses the request: %.300s", client->server, words);
+}
+
+uint32_t tgc_retry_after_ms(const struct tgc_client *client)
+{
+    return client->retry_after_ms;
 }
 
 /* A subscription is answered again and again while it is well; any other answer is the last. */

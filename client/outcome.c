@@ -62,6 +62,8 @@ struct tgc_outcome tgc_outcome_of(const Tidegate__V1__Response *r)
         return OUTCOME_BARE(r->list_groups, 0);
     case TIDEGATE__V1__RESPONSE__KIND_DELETE_GROUP:
         return OUTCOME_BARE(r->delete_group, r->delete_group->retry_after_ms);
+    case TIDEGATE__V1__RESPONSE__KIND_AUTHENTICATE:
+        return OUTCOME_BARE(r->authenticate, 0);
     case TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME:
     case TIDEGATE__V1__RESPONSE__KIND_GET_STATS:
         return (struct tgc_outcome){TG_OK, 0, "", ""};

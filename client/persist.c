@@ -41,6 +41,20 @@ static void sleep_ms(uint32_t pause_ms)
         continue;
 }
 
+/* A full window and a bad request are found before anything is sent; who may not, or not now, is
+ * told so before anything is done. */
+static bool did_nothing(enum tg_error error)
+{
+    return error == TG_ERR_FULL || error == TG_ERR_INVALID || error == TG_ERR_NOMEM ||
+           error == TG_ERR_DENIED || error == TG_ERR_LIMITED;
+}
+
+/* A hint of 0 would be a busy loop against a server that is just that. */
+static uint32_t pause_of(uint32_t retry_after_ms)
+{
+    return retry_after_ms ? retry_after_ms : TG_RETRY_AFTER_MS;
+}
+
 /* One attempt with all the time that is left. */
 static enum tg_error attempt(struct asking *asking, Tidegate__V1__Response **response,
                              struct tg_fault *fault)
@@ -54,8 +68,7 @@ static enum tg_error attempt(struct asking *asking, Tidegate__V1__Response **res
     }
     enum tg_error error =
         tgc_call(client, asking->request, tgc_left_ms(asking->deadline_ns), response, fault);
-    /* A full window and a bad request are found before anything is sent. */
-    if (error && error != TG_ERR_FULL && error != TG_ERR_INVALID && error != TG_ERR_NOMEM)
+    if (error && !did_nothing(error))
         asking->unknown = true;
     return error;
 }
@@ -124,7 +137,10 @@ static enum tg_error ask(struct asking *asking, Tidegate__V1__Response **respons
     for (;;) {
         uint32_t pause_ms;
         enum tg_error error = attempt(asking, response, fault);
-        if (error) {
+        if (error == TG_ERR_LIMITED) {
+            asking->failures = 0;
+            pause_ms = pause_of(tgc_retry_after_ms(asking->client));
+        } else if (error) {
             if (!may_retry(error))
                 return error;
             asking->failures++;
@@ -134,8 +150,7 @@ static enum tg_error ask(struct asking *asking, Tidegate__V1__Response **respons
             if (outcome.verdict != TG_BUSY)
                 return TG_ERR_OK;
             asking->failures = 0;
-            /* A hint of 0 would be a busy loop against a server that is just that. */
-            pause_ms = outcome.retry_after_ms ? outcome.retry_after_ms : TG_RETRY_AFTER_MS;
+            pause_ms = pause_of(outcome.retry_after_ms);
         }
         uint32_t left_ms = tgc_left_ms(asking->deadline_ns);
         if (left_ms == 0 || pause_ms >= left_ms)

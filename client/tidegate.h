@@ -16,6 +16,10 @@
  *               ^                                                                             |
  *               +---- tgc_reconnect, tgc_call_until_answered, tgc_place_order <---------------+
  *
+ * A server that asks for tokens is shown one by the options, anew on each connection;
+ * docs/security.md. Requests that it refuses for who we are, or for the lack of a role, fail with
+ * TG_ERR_DENIED.
+ *
  * When it is lost, the callbacks in flight are dropped and never run; what was asked by them may
  * or may not have happened. Every fault names the server's address.
  *
@@ -35,6 +39,7 @@
 #include "base/error.h"
 #include "base/histogram.h"
 #include "base/order.h"
+#include "base/token.h"
 #include "proto/verdict.h"
 
 #include <stdbool.h>
@@ -50,23 +55,39 @@ struct tgc_options {
     const char *server;  /* "host:port" or "[v6]:port"; borrowed for the call */
     uint32_t connect_ms; /* for connecting, and for a peer that went silent; 0: 5,000 */
     uint32_t window;     /* requests in flight at most, up to TGC_WINDOW_MAX; 0: 1,024 */
+    const char *token;   /* shown on each connection; NULL or "": none; borrowed for the call */
 };
 
 /* --- lifecycle --- */
 
-/* Connects (TCP_NODELAY). TG_ERR_TIMEOUT, TG_ERR_SYSTEM (refused, unreachable, not resolved),
- * TG_ERR_INVALID or TG_ERR_NOMEM with the reason; *client is then NULL. Resolving a host name
- * blocks for as long as the system's resolver does, beyond connect_ms if need be. */
+/* Connects (TCP_NODELAY) and shows the token, if there is one: TG_ERR_DENIED when it is refused,
+ * then perhaps after some seconds. TG_ERR_TIMEOUT, TG_ERR_SYSTEM (refused, unreachable, not
+ * resolved), TG_ERR_INVALID or TG_ERR_NOMEM with the reason; *client is then NULL. Resolving a host
+ * name blocks for as long as the system's resolver does, beyond connect_ms if need be. */
 enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **client,
                        struct tg_fault *fault);
 /* Closes the connection; requests in flight get no answer (durable ones stay durable). NULL is
  * fine. Not from a callback. */
 void tgc_close(struct tgc_client *client);
 
-/* Drops the connection if there is one, with every callback in flight, and connects anew within
- * `timeout_ms` (0, or above it: the connect_ms of tgc_open). Errors as tgc_open; the client then
- * stays LOST. */
+/* Drops the connection if there is one, with every callback in flight, connects anew and shows the
+ * token within `timeout_ms` (0, or above it: the connect_ms of tgc_open). Errors as tgc_open; the
+ * client then stays LOST. */
 enum tg_error tgc_reconnect(struct tgc_client *client, uint32_t timeout_ms, struct tg_fault *fault);
+
+/* Shows another token from now on, at once and on each connection that follows; "": none. Returns
+ * when the server has answered: TG_ERR_DENIED when it is refused, and the connection then speaks
+ * for nobody. Other errors as tgc_call. Requests that were sent before are those of the token
+ * before. */
+enum tg_error tgc_authenticate(struct tgc_client *client, const char *token, uint32_t timeout_ms,
+                               struct tg_fault *fault);
+
+/* Reads a token from the first line of a file, or, with `path` NULL, from the environment variable
+ * TIDEGATE_TOKEN; "" when there is neither. Never take one from a command line: everybody on the
+ * machine can read it there, and it stays in the shell's history. TG_ERR_INVALID when what is found
+ * is no token, or when the file can be read by users who neither own it nor are in its group. */
+enum tg_error tgc_token_read(const char *path, char token[TG_TOKEN_BYTES_MAX + 1],
+                             struct tg_fault *fault);
 
 /* False after the loss of the connection was reported, until tgc_reconnect. */
 bool tgc_is_connected(const struct tgc_client *client);
@@ -124,28 +145,28 @@ struct tgc_outcome tgc_outcome_of(const Tidegate__V1__Response *response);
  * response is the caller's: free it with tgc_response_free. TG_ERR_TIMEOUT when no answer came in
  * time; it keeps its place in the window and is dropped when it comes. An ErrorResponse comes back
  * as TG_ERR_PROTOCOL with its message (TG_ERR_CLOSED when the server says it is overloaded, for it
- * then closes). Other errors as tgc_send and tgc_poll. */
+ * then closes; TG_ERR_DENIED without a token that may do this; TG_ERR_LIMITED when the tenant has
+ * to wait, and nothing was done). Other errors as tgc_send and tgc_poll. */
 enum tg_error tgc_call(struct tgc_client *client, Tidegate__V1__Request *request,
                        uint32_t timeout_ms, Tidegate__V1__Response **response,
                        struct tg_fault *fault);
 void tgc_response_free(Tidegate__V1__Response *response);
 
 /* Sends a request that is safe to repeat and waits for its answer, reconnecting (with a growing,
- * random back-off) and sending it again, also on BUSY after its hint, until `timeout_ms` is over.
- * Safe are: all reads; PlaceOrder, PlaceOrders, OpenTeam, JoinTeam and ChangeOrder, by their
- * request ids; IngestOrders, by its external ids; AckEvents; CreateSale, CreateGroup and
- * DeleteGroup, when SALE_EXISTS, GROUP_EXISTS and UNKNOWN_GROUP are taken for done; AdjustStock
- * only with compare_and_set. Other requests in flight are dropped when it has to reconnect.
- *   TG_ERR_OK       `*response` is the answer, whatever its verdict; free it with
- *                   tgc_response_free. BUSY only when time is over and every attempt was answered
- *                   so: nothing was done.
- *   TG_ERR_TIMEOUT  an attempt went out and has no answer: it may have been done. Call again with
- *                   the same request; the fault names its request id.
- *   TG_ERR_SYSTEM   the server was not reached at all: nothing was done.
- *   TG_ERR_PROTOCOL the server broke the protocol, or does not know the request: it may have been
- *                   done.
- *   TG_ERR_FULL     the window had no room in all the time: nothing was done.
- *   TG_ERR_INVALID  the request cannot be sent. */
+ * random back-off) and sending it again, also on BUSY and when the tenant is limited, after the
+ * hint, until `timeout_ms` is over. Safe are: all reads; PlaceOrder, PlaceOrders, OpenTeam,
+ * JoinTeam and ChangeOrder, by their request ids; IngestOrders, by its external ids; AckEvents;
+ * CreateSale, CreateGroup and DeleteGroup, when SALE_EXISTS, GROUP_EXISTS and UNKNOWN_GROUP are
+ * taken for done; AdjustStock only with compare_and_set. Other requests in flight are dropped when
+ * it has to reconnect. TG_ERR_OK       `*response` is the answer, whatever its verdict; free it
+ * with tgc_response_free. BUSY only when time is over and every attempt was answered so: nothing
+ * was done. TG_ERR_TIMEOUT  an attempt went out and has no answer: it may have been done. Call
+ * again with the same request; the fault names its request id. TG_ERR_SYSTEM   the server was not
+ * reached at all: nothing was done. TG_ERR_PROTOCOL the server broke the protocol, or does not know
+ * the request: it may have been done. TG_ERR_DENIED   the token is refused, or lacks a role:
+ * nothing was done. TG_ERR_LIMITED  the tenant was over its limit in all the time: nothing was
+ * done. TG_ERR_FULL     the window had no room in all the time: nothing was done. TG_ERR_INVALID
+ * the request cannot be sent. */
 enum tg_error tgc_call_until_answered(struct tgc_client *client, Tidegate__V1__Request *request,
                                       uint32_t timeout_ms, Tidegate__V1__Response **response,
                                       struct tg_fault *fault);

@@ -54,6 +54,16 @@ uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use)
     return &conn->uses[use];
 }
 
+uint32_t net_conn_principal(const struct net_conn *conn)
+{
+    return conn->principal;
+}
+
+void net_conn_set_principal(struct net_conn *conn, uint32_t principal)
+{
+    conn->principal = principal;
+}
+
 /* --- opening and closing --- */
 
 /* What one that speaks native frames is told. */
@@ -130,6 +140,7 @@ void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *end
     conn->peer_closed = false;
     conn->has_spoken = false;
     memset(conn->uses, 0, sizeof(conn->uses));
+    conn->principal = 0;
     conn->received_ns = loop->now_ns;
     loop->stats.accepted++;
     loop->stats.open++;

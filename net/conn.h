@@ -39,6 +39,7 @@ struct net_conn {
     int fd;
     uint32_t index;
     uint32_t generation; /* grows when the slot is freed */
+    uint32_t principal;  /* the handler's: net_conn_principal */
     uint8_t state;       /* enum net_conn_state */
     bool paused;         /* over a bound, or waiting for its turn: nothing is handed on */
     bool put_back;       /* the handler did not take the frame that it was handed */

@@ -183,6 +183,10 @@ void net_conn_put_back(struct net_loop *loop, struct net_conn *conn, enum net_li
 /* A counter of the handler's own, 0 when the connection is new. */
 uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use);
 
+/* Who it speaks for, a number of the handler's own; 0, nobody, when the connection is new. */
+uint32_t net_conn_principal(const struct net_conn *conn);
+void net_conn_set_principal(struct net_conn *conn, uint32_t principal);
+
 /* Room for `bytes` (at most 4,096) of output that lie together; fill it and call net_conn_filled
  * with what was used. NULL when the output memory is used up: the connection closes, and its
  * durable orders are found by retry. */

@@ -63,6 +63,8 @@ static const struct key keys[] = {
     {"admin", "listen", KIND_TEXT, AT(admin_listen), SIZE(admin_listen), 0, 0, 0, NULL,
      "HOST:PORT or nothing", 0,
      "address of the admin listener: metrics, health, JSON, the live page; empty: none"},
+    {"security", "token_file", KIND_TEXT, AT(token_file), SIZE(token_file), 0, 0, 0, NULL, "a file",
+     0, "tokens that callers must show, as hashes; SIGHUP reads it again"},
     {"log", "level", KIND_CHOICE, AT(log_level), 0, TG_LOG_INFO, 0, 0, levels,
      "info, warn or error", 1, "the least that is told"},
     {"log", "format", KIND_CHOICE, AT(log_format), 0, TG_LOG_TEXT, 0, 0, formats,
@@ -83,6 +85,7 @@ static const struct {
 } sections[] = {
     {"server", "Listener, threads, connections, lanes."},
     {"tls", "Encryption of all listeners. SIGHUP reads the files again: see docs/security.md."},
+    {"security", "Who may do what: docs/security.md."},
     {"storage", "The database."},
     {"engine", "Sizes of what is kept in memory. What is full refuses orders as BUSY."},
     {"events", "The outbox. What a consumer group has not acked is kept whatever these say."},

@@ -7,6 +7,7 @@
 #include "net/chunk.h"
 #include "server/cart.h"
 #include "server/events.h"
+#include "server/identity.h"
 #include "server/lanes.h"
 #include "server/life.h"
 #include "server/pages.h"
@@ -160,6 +161,8 @@ static void begin_turn(struct srv_core *core)
     tg_count(&core->stats.turns, 1);
     core->work_left = SRV_WORK_A_TURN;
     core->served = 0;
+    if (core->principals)
+        srv_identity_turn(core);
 }
 
 /* It is too much for what is under way. */
@@ -203,6 +206,9 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
                       "the frame holds no tidegate.v1.Request");
         return;
     }
+    if (__builtin_expect(core->principals != NULL, 0) &&
+        !srv_identity_admits(core, conn, &envelope))
+        return;
     if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)
         srv_orders_place(core, conn, &envelope);
     else if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)

@@ -155,6 +155,7 @@ struct srv_core_stats {
     uint64_t lane_orders; /* that wait, as of the last turn */
 };
 
+struct srv_principals; /* server/identity.h */
 struct srv_server;
 
 struct srv_core {
@@ -176,12 +177,14 @@ struct srv_core {
     struct srv_batch *batches;
     uint32_t batch_free; /* number + 1 of the first free one */
     uint32_t batch_high_water;
-    struct srv_events *events; /* server/events.c */
-    struct srv_lanes *lanes;   /* server/lanes.c */
-    struct srv_pages *pages;   /* server/pages.c */
-    int32_t work_left;         /* of this turn: SRV_WORK_A_TURN */
-    net_conn_ref served;       /* whose requests are looked at just now; 0: nobody's yet */
-    int32_t served_from;       /* what was left of the work when that began */
+    const struct srv_principals *principals; /* in force; NULL: no tokens are asked for */
+    _Atomic(const struct srv_principals *) principals_seen; /* the same, for main */
+    struct srv_events *events;                              /* server/events.c */
+    struct srv_lanes *lanes;                                /* server/lanes.c */
+    struct srv_pages *pages;                                /* server/pages.c */
+    int32_t work_left;                                      /* of this turn: SRV_WORK_A_TURN */
+    net_conn_ref served; /* whose requests are looked at just now; 0: nobody's yet */
+    int32_t served_from; /* what was left of the work when that began */
     /* to be decided, a few in each turn: behind their fences; and orders of IngestOrders */
     struct srv_control_list fences_over;
     struct srv_control_list ingested;

@@ -6,6 +6,7 @@
 #include "net/listener.h"
 #include "server/config.h"
 #include "server/core.h"
+#include "server/identity.h"
 #include "server/writer.h"
 
 #include <semaphore.h>
@@ -19,7 +20,8 @@ struct srv_server {
     struct srv_admin *admin; /* NULL: no admin listener (server/admin.h) */
     struct eng_engine engine;
     struct sto_env *storage;
-    struct srv_core *cores; /* config.threads of them */
+    struct srv_identity identity; /* server/identity.h */
+    struct srv_core *cores;       /* config.threads of them */
     struct srv_writer writer;
     struct srv_ahead ahead;
     /* [from * threads + to], memory of the rings between cores */

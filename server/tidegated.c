@@ -165,11 +165,13 @@ static enum tg_error read_one_address(const struct srv_config *config, const cha
         error = net_address_is_loopback(address, &loopback, fault);
     if (error != TG_ERR_OK)
         return error;
-    if (!config->insecure && !loopback)
+    bool asks_who = config->token_file[0] != '\0' || config->tls_client_ca[0] != '\0';
+    if (!config->insecure && !asks_who && !loopback)
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "%s is not a loopback address and callers are not authenticated: "
-                            "anyone who reaches it can %s. Say --insecure if the network keeps "
-                            "strangers out",
+                            "anyone who reaches it can %s. Set security.token_file "
+                            "(docs/security.md) or tls.client_ca, or say --insecure if the network "
+                            "keeps strangers out",
                             text, can);
     return TG_ERR_OK;
 }
@@ -401,7 +403,8 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
         (error = open_storage(server, fault)) != TG_ERR_OK ||
         (error = create_engine(server, fault)) != TG_ERR_OK ||
         (error = recover(server, stats, fault)) != TG_ERR_OK ||
-        (error = create_cores(server, fault)) != TG_ERR_OK)
+        (error = create_cores(server, fault)) != TG_ERR_OK ||
+        (error = srv_identity_start(server, fault)) != TG_ERR_OK)
         return error;
     server->writer.server = server;
     server->started_at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
@@ -504,6 +507,7 @@ static void stop(struct srv_server *server)
     srv_admin_stop(server->admin);
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
+    srv_identity_stop(server);
     sto_env_close(server->storage);
 }
 
@@ -534,6 +538,9 @@ static void reload(struct srv_server *server, int argc, char **argv)
     struct net_address address;
     struct tg_fault fault;
     bool only_checks;
+    /* First, and whatever comes of the rest: it is how a token is revoked. */
+    if (srv_identity_reload(server, &fault) != TG_ERR_OK)
+        tg_log_error("the tokens stay as they were: %s", fault.text);
     if (read_options(&fresh, argc, argv, &only_checks, &fault) != TG_ERR_OK ||
         read_address(&fresh, &address, &fault) != TG_ERR_OK ||
         read_admin_address(&fresh, &address, &fault) != TG_ERR_OK) {

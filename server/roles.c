@@ -1,0 +1,55 @@
+#include "server/roles.h"
+
+#define KIND(name)   [TIDEGATE__V1__REQUEST__KIND_##name]
+#define CHANGE(name) [TIDEGATE__V1__CHANGE_ORDER_REQUEST__CHANGE_##name]
+
+#define SUBMIT  TG_ROLE_SUBMIT
+#define CONSUME TG_ROLE_CONSUME
+#define OPERATE TG_ROLE_OPERATE
+#define READ    TG_ROLE_READ
+
+const uint8_t srv_roles_of_kind[SRV_KINDS_MAX] = {
+    KIND(AUTHENTICATE) = SRV_ROLES_NONE_NEEDED,
+
+    /* orders, and what becomes of them */
+    KIND(PLACE_ORDER) = SUBMIT,
+    KIND(PLACE_ORDERS) = SUBMIT,
+    KIND(INGEST_ORDERS) = SUBMIT,
+    KIND(OPEN_TEAM) = SUBMIT,
+    KIND(JOIN_TEAM) = SUBMIT,
+    KIND(CHANGE_ORDER) = SUBMIT | OPERATE, /* and its change, below */
+
+    /* the outbox */
+    KIND(CONSUME_EVENTS) = CONSUME,
+    KIND(SUBSCRIBE_EVENTS) = CONSUME,
+    KIND(ACK_EVENTS) = CONSUME,
+    KIND(LIST_GROUPS) = CONSUME | OPERATE | READ,
+
+    /* sales and stock, and who reads the outbox */
+    KIND(CREATE_SALE) = OPERATE,
+    KIND(PAUSE_SALE) = OPERATE,
+    KIND(RESUME_SALE) = OPERATE,
+    KIND(CLOSE_SALE) = OPERATE,
+    KIND(ADJUST_STOCK) = OPERATE,
+    KIND(CREATE_GROUP) = OPERATE,
+    KIND(DELETE_GROUP) = OPERATE,
+
+    /* looking on: orders name buyers, so it is no one's by the way */
+    KIND(GET_ORDER) = READ,
+    KIND(LIST_ORDERS) = READ,
+    KIND(GET_TEAM) = READ,
+    KIND(LIST_TEAMS) = READ,
+    KIND(GET_ITEM) = READ,
+    KIND(LIST_SALES) = READ,
+    KIND(GET_SALE) = READ,
+    KIND(GET_STATS) = READ,
+    KIND(GET_SERVER_TIME) = TG_ROLES_ALL,
+};
+
+const uint8_t srv_roles_of_change[SRV_CHANGES_MAX] = {
+    CHANGE(RECORD_PAYMENT) = SUBMIT,  CHANGE(CANCEL) = SUBMIT,
+    CHANGE(EXTEND_PAYMENT) = SUBMIT,  CHANGE(REQUEST_REFUND) = SUBMIT,
+    CHANGE(APPROVE_REFUND) = OPERATE, /* not by who asked for it */
+    CHANGE(REJECT_REFUND) = OPERATE,  CHANGE(RECORD_REFUND) = SUBMIT,
+    CHANGE(ADVANCE) = SUBMIT,
+};

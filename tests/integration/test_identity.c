@@ -1,0 +1,353 @@
+/* Callers with tokens, without, and with the wrong ones: what each may do, and that nobody else
+ * notices. */
+#include "base/token.h"
+#include "server/roles.h"
+#include "tests/lib/peer.h"
+#include "tests/lib/sale.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 30000
+
+/* A daemon that asks for tokens, and its file. */
+struct gate {
+    struct daemon daemon;
+    char path[64];
+};
+
+static void write_tokens(const struct gate *gate, const char *text)
+{
+    FILE *file = fopen(gate->path, "we");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(chmod(gate->path, 0600), 0);
+}
+
+/* Makes a token of `roles` and appends its line. */
+static void grant(const struct gate *gate, const char *id, const char *tenant, uint32_t roles,
+                  char token[TG_TOKEN_BYTES_MAX + 1])
+{
+    struct tg_token_entry entry = {.roles = roles};
+    char line[TG_TOKEN_LINE_BYTES];
+    cr_assert(tg_token_make(id, token));
+    snprintf(entry.id, sizeof(entry.id), "%s", id);
+    snprintf(entry.tenant, sizeof(entry.tenant), "%s", tenant);
+    tg_token_hash(token, strlen(token), entry.hash);
+    tg_token_line(&entry, line);
+    FILE *file = fopen(gate->path, "ae");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(line, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+static void gate_prepare(struct gate *gate)
+{
+    *gate = (struct gate){.path = "/tmp/tidegate-tokens-XXXXXX"};
+    int fd = mkstemp(gate->path);
+    cr_assert_geq(fd, 0);
+    close(fd);
+}
+
+static void gate_start(struct gate *gate, const char *more)
+{
+    char option[128];
+    snprintf(option, sizeof(option), "security.token_file=%s", gate->path);
+    daemon_start(&gate->daemon, "--set", option, "--set", more ? more : option, NULL);
+}
+
+static void gate_end(struct gate *gate)
+{
+    daemon_end(&gate->daemon);
+    unlink(gate->path);
+}
+
+static void reload(const struct gate *gate)
+{
+    cr_assert_eq(kill(gate->daemon.pid, SIGHUP), 0);
+}
+
+static enum tg_error open_client(const struct gate *gate, const char *token,
+                                 struct tgc_client **client, struct tg_fault *fault)
+{
+    return tgc_open(&(struct tgc_options){.server = gate->daemon.address, .token = token}, client,
+                    fault);
+}
+
+static struct tgc_client *client_of(const struct gate *gate, const char *token)
+{
+    struct tgc_client *client;
+    struct tg_fault fault;
+    cr_assert_eq(open_client(gate, token, &client, &fault), TG_ERR_OK, "%s", fault.text);
+    return client;
+}
+
+/* Asks for the time, which every token may; the error. */
+static enum tg_error ask(struct tgc_client *client, struct tg_fault *fault)
+{
+    Tidegate__V1__GetServerTimeRequest body = TIDEGATE__V1__GET_SERVER_TIME_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__Response *response;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME;
+    request.get_server_time = &body;
+    enum tg_error error = tgc_call(client, &request, TIMEOUT_MS, &response, fault);
+    tgc_response_free(response);
+    return error;
+}
+
+/* Sends a request of this kind whose body is `bytes`, as raw protobuf. */
+static void send_kind(struct peer *peer, uint32_t kind, uint64_t correlation_id, const void *bytes,
+                      size_t size)
+{
+    uint8_t body[512], *end = peer_put_number(body, 1, correlation_id);
+    end = peer_put_bytes(end, kind, bytes, size);
+    peer_frame(peer, body, (size_t)(end - body));
+}
+
+static void authenticate(struct peer *peer, const char *token)
+{
+    uint8_t body[256], *end = peer_put_bytes(body, 1, token, strlen(token));
+    send_kind(peer, TIDEGATE__V1__REQUEST__KIND_AUTHENTICATE, 1, body, (size_t)(end - body));
+}
+
+/* The next answer to it must be an OK for this tenant. */
+static void expect_authenticated(struct peer *peer, const char *tenant, size_t roles)
+{
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert_not_null(response);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_AUTHENTICATE);
+    cr_assert_eq(response->authenticate->verdict, TIDEGATE__V1__VERDICT__VERDICT_OK);
+    cr_assert_str_eq(response->authenticate->tenant, tenant);
+    cr_assert_eq(response->authenticate->n_roles, roles);
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+/* The next answer must be this error, and its words hold `word`. */
+static void expect_refused(struct peer *peer, Tidegate__V1__ErrorCode code, const char *word)
+{
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert_not_null(response);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_ERROR, "kind %d",
+                 response->kind_case);
+    cr_assert_eq(response->error->code, code, "%d: %s", response->error->code,
+                 response->error->message);
+    cr_assert_not_null(strstr(response->error->message, word), "'%s' without '%s'",
+                       response->error->message, word);
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+#define UNAUTHENTICATED   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED
+#define PERMISSION_DENIED TIDEGATE__V1__ERROR_CODE__ERROR_CODE_PERMISSION_DENIED
+
+Test(identity, with_tokens_a_caller_works_as_without)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    gate_start(&gate, NULL);
+    struct tgc_client *client = client_of(&gate, token);
+    sale_create(client, 1, "A", 10, 0);
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    struct tg_fault fault;
+    cr_assert_eq(tgc_reconnect(client, 0, &fault), TG_ERR_OK, "%s", fault.text);
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    cr_assert_eq(sale_list(client, 0, NULL, NULL), 2);
+    tgc_close(client);
+    gate_end(&gate);
+}
+
+Test(identity, a_daemon_without_tokens_takes_every_token)
+{
+    struct daemon daemon = {0};
+    struct peer peer;
+    daemon_start(&daemon, NULL);
+    peer_open(&peer, &daemon);
+    authenticate(&peer, "whatever");
+    expect_authenticated(&peer, "", TG_ROLE_COUNT);
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 2, NULL, 0);
+    Tidegate__V1__Response *response = peer_response(&peer);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    peer_close(&peer);
+    daemon_end(&daemon);
+}
+
+Test(identity, without_a_token_nothing_is_done_and_the_connection_stays)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    gate_start(&gate, NULL);
+    struct tgc_client *client = client_of(&gate, token);
+    sale_create(client, 1, "A", 10, 0);
+    struct peer peer;
+    peer_open(&peer, &gate.daemon);
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    uint8_t frame[TG_ORDER_FRAME_BYTES_MAX];
+    size_t size = tg_order_frame(frame, 9, &order);
+    peer_send(&peer, frame, size);
+    peer_expect_error(&peer, UNAUTHENTICATED, 9);
+    send_kind(&peer, 63, 3, NULL, 0);
+    expect_refused(&peer, UNAUTHENTICATED, "send AuthenticateRequest first");
+    cr_assert_eq(sale_available(client, 1, "A"), 10);
+    authenticate(&peer, token);
+    expect_authenticated(&peer, "shop", TG_ROLE_COUNT);
+    peer_send(&peer, frame, size);
+    Tidegate__V1__Response *response = peer_response(&peer);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_PLACE_ORDER);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    cr_assert_eq(sale_available(client, 1, "A"), 9);
+    authenticate(&peer, ""); /* signs out */
+    expect_authenticated(&peer, "", 0);
+    peer_send(&peer, frame, size);
+    peer_expect_error(&peer, UNAUTHENTICATED, 9);
+    peer_close(&peer);
+    tgc_close(client);
+    gate_end(&gate);
+}
+
+/* What becomes of a request of this kind whose body is `bytes`, with `role` alone: an answer of its
+ * kind, whatever that says, or a refusal that names what it takes. */
+static void try_pair(struct peer *peer, const char *name, uint32_t kind, const void *bytes,
+                     size_t size, uint32_t role, uint32_t takes)
+{
+    char needs[TG_ROLES_TEXT_BYTES], has[TG_ROLES_TEXT_BYTES], words[192];
+    send_kind(peer, kind, 7, bytes, size);
+    if (!(role & takes)) {
+        snprintf(words, sizeof(words), "takes the role %s; token one has %s",
+                 tg_roles_text(takes, " or ", needs), tg_roles_text(role, ",", has));
+        expect_refused(peer, PERMISSION_DENIED, words);
+        return;
+    }
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert_not_null(response, "%s", name);
+    cr_assert_eq((uint32_t)response->kind_case, kind, "%s is answered by kind %d", name,
+                 response->kind_case);
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+/* Every kind of the contract, by its descriptor: a new one is tried as well. */
+static void try_role(struct gate *gate, const char *token, uint32_t role)
+{
+    struct peer peer;
+    uint8_t change[16];
+    const ProtobufCMessageDescriptor *requests = &tidegate__v1__request__descriptor;
+    const ProtobufCMessageDescriptor *changes = &tidegate__v1__change_order_request__descriptor;
+    for (unsigned i = 0; i < requests->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &requests->fields[i];
+        uint32_t takes = field->id < SRV_KINDS_MAX ? srv_roles_of_kind[field->id] : 0;
+        if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) || takes == SRV_ROLES_NONE_NEEDED)
+            continue;
+        peer_open(&peer, &gate->daemon);
+        authenticate(&peer, token);
+        expect_authenticated(&peer, "shop", 1);
+        try_pair(&peer, field->name, field->id, NULL, 0, role, takes);
+        peer_close(&peer);
+    }
+    peer_open(&peer, &gate->daemon);
+    authenticate(&peer, token);
+    expect_authenticated(&peer, "shop", 1);
+    for (unsigned i = 0; i < changes->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &changes->fields[i];
+        if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+            continue;
+        uint8_t *end = peer_put_bytes(change, field->id, NULL, 0);
+        uint32_t takes = srv_roles_of_change[field->id];
+        uint32_t outer = srv_roles_of_kind[TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER];
+        try_pair(&peer, field->name, TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER, change,
+                 (size_t)(end - change), role, role & outer ? takes : outer);
+    }
+    peer_close(&peer);
+}
+
+Test(identity, each_role_may_send_what_its_table_says_and_nothing_else)
+{
+    struct gate gate;
+    char all[TG_TOKEN_BYTES_MAX + 1], one[TG_TOKEN_BYTES_MAX + 1];
+    for (uint32_t role = 1; role <= TG_ROLES_ALL; role <<= 1) {
+        gate_prepare(&gate);
+        grant(&gate, "all", "shop", TG_ROLES_ALL, all);
+        grant(&gate, "one", "shop", role, one);
+        gate_start(&gate, NULL);
+        struct tgc_client *client = client_of(&gate, all);
+        sale_create(client, 1, "A", 10, 0);
+        sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED); /* an event to push */
+        try_role(&gate, one, role);
+        tgc_close(client);
+        gate_end(&gate);
+    }
+}
+
+Test(identity, a_bad_token_ends_who_the_connection_was)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    cr_assert(tg_token_make("all", other));
+    gate_start(&gate, NULL);
+    struct peer peer;
+    peer_open(&peer, &gate.daemon);
+    authenticate(&peer, token);
+    expect_authenticated(&peer, "shop", TG_ROLE_COUNT);
+    authenticate(&peer, other);
+    expect_refused(&peer, UNAUTHENTICATED, "not in force");
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 2, NULL, 0);
+    expect_refused(&peer, UNAUTHENTICATED, "not in force");
+    authenticate(&peer, token);
+    expect_authenticated(&peer, "shop", TG_ROLE_COUNT);
+    peer_close(&peer);
+    struct tgc_client *client;
+    struct tg_fault fault;
+    cr_assert_eq(open_client(&gate, other, &client, &fault), TG_ERR_DENIED, "%s", fault.text);
+    cr_assert_null(client);
+    cr_assert_eq(open_client(&gate, "tg_x", &client, &fault), TG_ERR_DENIED, "%s", fault.text);
+    gate_end(&gate);
+}
+
+Test(identity, a_removed_token_ends_on_open_connections_and_the_others_go_on)
+{
+    struct gate gate;
+    char old[TG_TOKEN_BYTES_MAX + 1], kept[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "kept", "shop", TG_ROLES_ALL, kept);
+    char *one = NULL;
+    FILE *file = fopen(gate.path, "re");
+    size_t room = 0;
+    cr_assert(getline(&one, &room, file) > 0);
+    fclose(file);
+    grant(&gate, "old", "shop", TG_ROLES_ALL, old);
+    gate_start(&gate, NULL);
+    struct tgc_client *stays = client_of(&gate, kept), *goes = client_of(&gate, old);
+    struct tg_fault fault;
+    cr_assert_eq(ask(stays, &fault), TG_ERR_OK);
+    cr_assert_eq(ask(goes, &fault), TG_ERR_OK);
+    write_tokens(&gate, one);
+    reload(&gate);
+    daemon_log_wait(&gate.daemon, "1 tokens in force");
+    daemon_log_wait(&gate.daemon, "configuration read again");
+    cr_assert_eq(ask(goes, &fault), TG_ERR_DENIED);
+    cr_assert_not_null(strstr(fault.text, "not in force any more"), "%s", fault.text);
+    cr_assert_eq(ask(stays, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_eq(tgc_authenticate(goes, kept, TIMEOUT_MS, &fault), TG_ERR_OK, "%s", fault.text);
+    cr_assert_eq(ask(goes, &fault), TG_ERR_OK, "%s", fault.text);
+    /* A bad file leaves the old one in force. */
+    write_tokens(&gate, "token x\n");
+    reload(&gate);
+    daemon_log_wait(&gate.daemon, "the tokens stay as they were");
+    cr_assert(daemon_log_has(&gate.daemon, "line 1: a token is"));
+    cr_assert_eq(ask(stays, &fault), TG_ERR_OK, "%s", fault.text);
+    tgc_close(stays);
+    tgc_close(goes);
+    free(one);
+    gate_end(&gate);
+}
