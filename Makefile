@@ -487,6 +487,12 @@ lint: ## formatting and cppcheck
 	@clang-format --dry-run --Werror $(C_FILES)
 	@$(CPPCHECK) --enable=warning,portability $(ROOMS)
 
+# The programs of the quick starts, each against a daemon of its own; what they print is what pages show.
+.PHONY: examples
+examples: ## run the examples of the quick starts, and compare what they print with the pages
+	@$(call prepared,build test,all)
+	@scripts/examples.sh $(BUILD)
+
 # The pages: docs/reference.md against the contract, links and anchors, what is shown of files against
 # the files, the Chinese README against the English one.
 .PHONY: reference check-docs
@@ -601,9 +607,10 @@ deb: ## build the Debian packages into build/deb, and hold them against lintian
 	@scripts/deps.sh build deb
 	@packaging/deb.sh build/deb
 
-check-packaging: ## install, manual, completion, configuration and service: DEB=1 also the packages
-	@$(call prepared,build test deb $(if $(DEB),boot),all manual)
+check-packaging: ## install, manual, completion, configuration and service: DEB=1 the packages, CONTAINER=1 runc
+	@$(call prepared,build test deb $(if $(DEB),boot) $(if $(CONTAINER),container),all manual)
 	@tests/packaging/run.sh $(BUILD) $(if $(DEB),build/deb)
+	@$(if $(CONTAINER),tests/packaging/container.sh $(BUILD))
 
 clean: ## remove build/
 	rm -rf build

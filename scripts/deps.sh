@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for what is asked for: build, test, lint, docs,
-# fuzz, memcheck, bench, peers, deb or boot.
+# fuzz, memcheck, bench, peers, deb, boot or container.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -16,6 +16,7 @@ bench='valgrind jq'
 peers='redis-server postgresql'
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
 boot='debootstrap systemd-container'
+container='runc jq golang-github-containers-common'
 
 wanted=''
 for set in "$@"; do
@@ -30,7 +31,8 @@ for set in "$@"; do
     peers) wanted="$wanted $peers" ;;
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, deb, boot)" >&2; exit 2 ;;
+    container) wanted="$wanted $container" ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, deb, boot, container)" >&2; exit 2 ;;
     esac
 done
 
