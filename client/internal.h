@@ -18,11 +18,6 @@
 enum tg_error tgc_connect(const char *host, const char *port, const char *name, int64_t deadline_ns,
                           uint32_t silence_ms, int *fd, struct tg_fault *fault);
 
-struct tgc_client;
-
-/* The hint of the last ErrorResponse; 0 when it had none. */
-uint32_t tgc_retry_after_ms(const struct tgc_client *client);
-
 static inline int64_t tgc_deadline_ns(uint32_t timeout_ms)
 {
     return tg_clock_mono_ns() + (int64_t)timeout_ms * TG_NS_PER_MS;

@@ -152,6 +152,9 @@ enum tg_error tgc_call(struct tgc_client *client, Tidegate__V1__Request *request
                        struct tg_fault *fault);
 void tgc_response_free(Tidegate__V1__Response *response);
 
+/* After TG_ERR_LIMITED: when to come again. */
+uint32_t tgc_retry_after_ms(const struct tgc_client *client);
+
 /* Sends a request that is safe to repeat and waits for its answer, reconnecting (with a growing,
  * random back-off) and sending it again, also on BUSY and when the tenant is limited, after the
  * hint, until `timeout_ms` is over. Safe are: all reads; PlaceOrder, PlaceOrders, OpenTeam,

@@ -201,6 +201,8 @@ static enum ctl_exit set_global(struct ctl *ctl, const char *name, const char *v
         ctl->json = true;
     } else if (strcmp(name, "server") == 0) {
         ctl->server = value;
+    } else if (strcmp(name, "token-file") == 0) {
+        ctl->token_file = value;
     } else {
         if (!ctl_duration_parse(value, &timeout_ms) || timeout_ms < 1 || timeout_ms > INT32_MAX)
             return ctl_misused(ctl, "--timeout \"%s\" must be a time such as 500ms, 5s or 1m",

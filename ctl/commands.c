@@ -4,6 +4,10 @@
 const struct ctl_option ctl_global_options[] = {
     {"server", "HOST:PORT", CTL_SERVER_DEFAULT,
      "The engine to talk to; an IPv6 address stands in brackets: [::1]:7411."},
+    {"token-file", "FILE", "that in TIDEGATE_TOKEN, if any",
+     "Show the token in the first line of FILE. There is no option for the\n"
+     "token itself: others on the machine could read it in the list of\n"
+     "processes."},
     {"timeout", "DURATION", "5s",
      "How long to wait for the connection, and then for each answer:\n"
      "digits and ms, s, m, h or d. BUSY is asked again within it."},
@@ -17,9 +21,9 @@ const struct ctl_option ctl_global_options[] = {
 
 const struct ctl_command *ctl_command_at(uint32_t number)
 {
-    static const struct ctl_command *const tables[] = {ctl_sale_commands, ctl_order_commands,
-                                                       ctl_team_commands, ctl_events_commands,
-                                                       ctl_run_commands,  ctl_other_commands};
+    static const struct ctl_command *const tables[] = {
+        ctl_sale_commands, ctl_order_commands, ctl_team_commands, ctl_events_commands,
+        ctl_run_commands,  ctl_token_commands, ctl_other_commands};
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         for (const struct ctl_command *command = tables[i]; command->name; command++)
             if (number-- == 0)

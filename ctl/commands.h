@@ -9,6 +9,7 @@ extern const struct ctl_command ctl_order_commands[];  /* order */
 extern const struct ctl_command ctl_team_commands[];   /* team */
 extern const struct ctl_command ctl_events_commands[]; /* events */
 extern const struct ctl_command ctl_run_commands[];    /* top, backup, restore, export */
+extern const struct ctl_command ctl_token_commands[];  /* token */
 extern const struct ctl_command ctl_other_commands[];  /* time, stats and verify */
 
 #define CTL_NO_OPTIONS                                                                             \

@@ -62,6 +62,7 @@ extern const struct ctl_option ctl_global_options[];
 /* One invocation. Texts are borrowed from argv. */
 struct ctl {
     const char *server;
+    const char *token_file; /* NULL: the environment says */
     uint32_t timeout_ms;
     uint32_t wait_ms; /* of a long poll: the server may hold its answer back so much longer */
     bool json;
@@ -191,5 +192,8 @@ enum ctl_exit ctl_stats(struct ctl *ctl);
 /* What it shows: `*response` holds a GetStatsResponse, to be freed, with CTL_DONE. */
 enum ctl_exit ctl_stats_ask(struct ctl *ctl, Tidegate__V1__Response **response);
 enum ctl_exit ctl_verify(struct ctl *ctl);
+enum ctl_exit ctl_token_create(struct ctl *ctl);
+enum ctl_exit ctl_token_list(struct ctl *ctl);
+enum ctl_exit ctl_token_revoke(struct ctl *ctl);
 
 #endif

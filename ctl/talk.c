@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* --- complaints --- */
@@ -133,12 +134,19 @@ enum ctl_exit ctl_judge(const Tidegate__V1__Response *response)
 static enum ctl_exit connect_once(struct ctl *ctl)
 {
     struct tg_fault fault = {0};
-    struct tgc_options options = {.server = ctl->server, .connect_ms = ctl->timeout_ms};
+    char token[TG_TOKEN_BYTES_MAX + 1];
+    struct tgc_options options = {
+        .server = ctl->server, .connect_ms = ctl->timeout_ms, .token = token};
     if (ctl->client)
         return CTL_DONE;
+    if (tgc_token_read(ctl->token_file, token, &fault) != TG_ERR_OK)
+        return ctl_complain(CTL_USAGE, "%s", fault.text);
     enum tg_error error = tgc_open(&options, &ctl->client, &fault);
+    explicit_bzero(token, sizeof(token));
     if (error == TG_ERR_INVALID)
         return ctl_misused(ctl, "--server: %s", fault.text);
+    if (error == TG_ERR_DENIED)
+        return ctl_complain(CTL_REFUSED, "%s", fault.text);
     return error ? ctl_complain(CTL_UNREACHABLE, "%s", fault.text) : CTL_DONE;
 }
 
@@ -147,6 +155,8 @@ static enum ctl_exit complain_loss(const struct ctl *ctl, enum tg_error error,
 {
     if (error == TG_ERR_INVALID)
         return ctl_complain(CTL_USAGE, "%s", fault->text);
+    if (error == TG_ERR_DENIED || error == TG_ERR_LIMITED)
+        return ctl_complain(CTL_REFUSED, "%s", fault->text);
     if (!ctl->command->unknown_hint)
         return ctl_complain(CTL_UNREACHABLE, "%s", fault->text);
     return ctl_complain(CTL_UNREACHABLE, "%s\nIt is not known whether this was done: %s",
@@ -160,20 +170,26 @@ static void sleep_ms(uint32_t pause_ms)
         continue;
 }
 
+/* Waits so long, if there is time for it. */
+static bool pause_within(int64_t deadline_ns, uint32_t pause_ms)
+{
+    if (tg_clock_mono_ns() + (int64_t)pause_ms * TG_NS_PER_MS >= deadline_ns)
+        return false;
+    sleep_ms(pause_ms);
+    return true;
+}
+
 /* Judges the answer and frees it when it is not OK; true: BUSY, and there is time to ask again. */
 static bool ask_again(int64_t deadline_ns, Tidegate__V1__Response **response, enum ctl_exit *code)
 {
     struct tgc_outcome outcome = tgc_outcome_of(*response);
     uint32_t pause_ms = outcome.retry_after_ms ? outcome.retry_after_ms : TG_RETRY_AFTER_MS;
-    bool again = outcome.verdict == TG_BUSY &&
-                 tg_clock_mono_ns() + (int64_t)pause_ms * TG_NS_PER_MS < deadline_ns;
+    bool again = outcome.verdict == TG_BUSY && pause_within(deadline_ns, pause_ms);
     *code = again ? CTL_DONE : ctl_judge(*response);
     if (again || *code) {
         tgc_response_free(*response);
         *response = NULL;
     }
-    if (again)
-        sleep_ms(pause_ms);
     return again;
 }
 
@@ -184,13 +200,16 @@ enum ctl_exit ctl_call(struct ctl *ctl, Tidegate__V1__Request *request,
     if (code)
         return code;
     int64_t deadline_ns = tg_clock_mono_ns() + (int64_t)ctl->timeout_ms * TG_NS_PER_MS;
-    do {
+    for (;;) {
         struct tg_fault fault = {0};
         enum tg_error error = tgc_call(ctl->client, request, ctl->timeout_ms, response, &fault);
-        if (error)
+        bool again =
+            error == TG_ERR_LIMITED && pause_within(deadline_ns, tgc_retry_after_ms(ctl->client));
+        if (error && !again)
             return complain_loss(ctl, error, &fault);
-    } while (ask_again(deadline_ns, response, &code));
-    return code;
+        if (!error && !ask_again(deadline_ns, response, &code))
+            return code;
+    }
 }
 
 enum ctl_exit ctl_ask(struct ctl *ctl, Tidegate__V1__Request *request, const char *repeat,
@@ -205,6 +224,8 @@ enum ctl_exit ctl_ask(struct ctl *ctl, Tidegate__V1__Request *request, const cha
                                                   ctl->timeout_ms + ctl->wait_ms, response, &fault);
     if (!error)
         return CTL_DONE;
+    if (error == TG_ERR_DENIED || error == TG_ERR_LIMITED)
+        return complain_loss(ctl, error, &fault);
     bool unknown = error == TG_ERR_TIMEOUT || error == TG_ERR_PROTOCOL;
     if (!unknown)
         return ctl_complain(error == TG_ERR_INVALID ? CTL_USAGE : CTL_UNREACHABLE, "%s",

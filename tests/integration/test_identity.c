@@ -3,6 +3,7 @@
 #include "base/token.h"
 #include "server/roles.h"
 #include "tests/lib/peer.h"
+#include "tests/lib/run.h"
 #include "tests/lib/sale.h"
 
 #include <criterion/criterion.h>
@@ -349,5 +350,88 @@ Test(identity, a_removed_token_ends_on_open_connections_and_the_others_go_on)
     tgc_close(stays);
     tgc_close(goes);
     free(one);
+    gate_end(&gate);
+}
+
+/* --- tidegatectl --- */
+
+/* Runs it to its end with this exit status; `words`, when there are any, must stand in what it
+ * says. */
+static void expect_run(struct run *run, int status, const char *words)
+{
+    run_wait(run);
+    cr_assert_eq(run->status, status, "%d: %s%s", run->status, run->out, run->err);
+    cr_assert(!words || strstr(run->out, words) || strstr(run->err, words), "%s%s without '%s'",
+              run->out, run->err, words);
+}
+
+/* Keeps a token where --token-file finds it. */
+static void write_secret(const char *path, const char *token, mode_t mode)
+{
+    FILE *file = fopen(path, "we");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(token, file), 0);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(chmod(path, mode), 0);
+}
+
+Test(identity, tidegatectl_makes_shows_and_revokes_tokens)
+{
+    struct gate gate;
+    struct run run;
+    char secret[96];
+    gate_prepare(&gate);
+    write_tokens(&gate, "# kept"); /* without an end of its line */
+    run_start(&run, "tidegatectl", "token", "create", "--tenant", "shop", "--role", "read", "--id",
+              "watcher", "--file", gate.path, NULL);
+    expect_run(&run, 0, "tg_watcher_");
+    snprintf(secret, sizeof(secret), "%s.secret", gate.path);
+    write_secret(secret, run.out, 0600);
+    run_free(&run);
+    run_start(&run, "tidegatectl", "token", "create", "--tenant", "shop", "--role", "operate",
+              "--id", "watcher", "--file", gate.path, NULL);
+    expect_run(&run, 2, "has a token watcher already");
+    run_free(&run);
+    gate_start(&gate, NULL);
+
+    run_start(&run, "tidegatectl", "--server", gate.daemon.address, "time", NULL);
+    expect_run(&run, 1, "send AuthenticateRequest first");
+    run_free(&run);
+    run_start(&run, "tidegatectl", "--server", gate.daemon.address, "--token-file", secret, "time",
+              NULL);
+    expect_run(&run, 0, NULL);
+    run_free(&run);
+    run_start(&run, "tidegatectl", "--server", gate.daemon.address, "--token-file", secret, "sale",
+              "close", "1", NULL);
+    expect_run(&run, 1, "takes the role operate; token watcher has read");
+    run_free(&run);
+    write_secret(secret, "tg_watcher_ no token", 0600);
+    run_start(&run, "tidegatectl", "--server", gate.daemon.address, "--token-file", secret, "time",
+              NULL);
+    expect_run(&run, 2, "holds no token");
+    cr_assert_null(strstr(run.err, "tg_watcher_"), "what stands there is not repeated");
+    run_free(&run);
+    write_secret(secret, "x", 0604);
+    run_start(&run, "tidegatectl", "--server", gate.daemon.address, "--token-file", secret, "time",
+              NULL);
+    expect_run(&run, 2, "chmod o-rwx");
+    run_free(&run);
+
+    run_start(&run, "tidegatectl", "token", "list", "--file", gate.path, NULL);
+    expect_run(&run, 0, "watcher  shop    read");
+    run_free(&run);
+    run_start(&run, "tidegatectl", "token", "revoke", "watcher", "--file", gate.path, NULL);
+    expect_run(&run, 0, "send the daemon SIGHUP");
+    run_free(&run);
+    run_start(&run, "tidegatectl", "token", "revoke", "watcher", "--file", gate.path, NULL);
+    expect_run(&run, 1, "has no token watcher");
+    run_free(&run);
+    char left[64] = "";
+    FILE *file = fopen(gate.path, "re");
+    cr_assert_not_null(file);
+    cr_assert_eq(fread(left, 1, sizeof(left), file), 7);
+    cr_assert_str_eq(left, "# kept\n");
+    fclose(file);
+    unlink(secret);
     gate_end(&gate);
 }
