@@ -131,7 +131,7 @@ static bool place_matches(const struct eng_requests *requests, uint32_t place,
 static uint32_t word_find(const struct eng_requests *requests, const _Atomic uint64_t *at,
                           const struct eng_request_key *key)
 {
-    /* pairs with the stores in eng_requests_insert, put_word, change_word and draw_one: whoever
+    /* pairs with the stores in eng_requests_insert, moving_put, change_word and draw_one: whoever
      * sees the word sees its place filled */
     uint64_t word = atomic_load_explicit(at, memory_order_seq_cst);
     while (word != WORD_FREE && word_may_match(word, key->hash)) {
@@ -329,12 +329,6 @@ static _Atomic uint64_t *room_for(struct eng_requests *requests, uint32_t segmen
     return &buckets[at].words[i];
 }
 
-/* Puts a word that other shards need not see at once. */
-static void put_word(struct eng_requests *requests, uint32_t segment, uint64_t word)
-{
-    atomic_store_explicit(room_for(requests, segment, word), word, memory_order_release);
-}
-
 static void clear_word(struct eng_requests *requests, uint32_t segment, uint64_t word)
 {
     struct eng_bucket *buckets = segment_buckets(requests, segment);
@@ -359,17 +353,50 @@ static void change_word(struct eng_requests *requests, uint64_t hash, uint32_t f
     atomic_store_explicit(&buckets[at].words[i], index_word(hash, to), memory_order_release);
 }
 
-/* Calls `each` for every word of the segment that has the bit. */
-static void each_moving_word(struct eng_requests *requests, uint32_t segment, uint64_t split_bit,
-                             void (*each)(struct eng_requests *, uint32_t, uint64_t), uint32_t to)
+/* What goes from a full segment to a fresh one. */
+struct moving {
+    uint32_t count;
+    uint16_t positions[ENG_SEGMENT_FULL + 1]; /* bucket * ENG_BUCKET_WORDS + position in it */
+    uint64_t words[ENG_SEGMENT_FULL + 1];
+};
+
+/* Half of the words move, by chance: so each is written down and only some are counted, which the
+ * processor need not guess. A free word has no bits. */
+static void moving_find(struct moving *moving, const struct eng_bucket *buckets, uint64_t split_bit)
 {
-    struct eng_bucket *buckets = segment_buckets(requests, segment);
+    uint32_t count = 0, position = 0;
     for (uint32_t at = 0; at < ENG_SEGMENT_BUCKETS; at++)
         for (uint32_t i = 0; i < ENG_BUCKET_WORDS; i++) {
             uint64_t word = atomic_load_explicit(&buckets[at].words[i], memory_order_relaxed);
-            if (word != WORD_FREE && (directory_bits(word) & split_bit))
-                each(requests, to, word);
+            moving->words[count] = word;
+            moving->positions[count] = (uint16_t)position++;
+            count += (directory_bits(word) & split_bit) != 0;
         }
+    moving->count = count;
+}
+
+/* Puts them into the fresh segment, which is empty, so that a count says what is free. */
+static void moving_put(const struct moving *moving, struct eng_bucket *buckets)
+{
+    uint8_t used[ENG_SEGMENT_BUCKETS] = {0};
+    for (uint32_t n = 0; n < moving->count; n++) {
+        uint32_t at = home(moving->words[n]);
+        for (; used[at] == ENG_BUCKET_WORDS; at = next_bucket(at))
+            change_passed(&buckets[at], 1);
+        atomic_store_explicit(&buckets[at].words[used[at]++], moving->words[n],
+                              memory_order_release);
+    }
+}
+
+static void moving_clear(const struct moving *moving, struct eng_bucket *buckets)
+{
+    for (uint32_t n = 0; n < moving->count; n++) {
+        uint32_t at = moving->positions[n] / ENG_BUCKET_WORDS;
+        uint32_t i = moving->positions[n] % ENG_BUCKET_WORDS;
+        for (uint32_t by = home(moving->words[n]); by != at; by = next_bucket(by))
+            change_passed(&buckets[by], -1ull);
+        atomic_store_explicit(&buckets[at].words[i], WORD_FREE, memory_order_release);
+    }
 }
 
 /* Moves half of a full segment to a fresh one; false when there is no room for another. */
@@ -379,9 +406,13 @@ static bool split(struct eng_requests *requests, uint32_t segment, uint64_t hash
     uint32_t fresh = eng_directory_fresh(&requests->directory, segment, &split_bit);
     if (fresh == ENG_SEGMENT_NONE)
         return false;
-    each_moving_word(requests, segment, split_bit, put_word, fresh);
+    struct moving moving;
+    moving_find(&moving, segment_buckets(requests, segment), split_bit);
+    moving_put(&moving, segment_buckets(requests, fresh));
+    requests->directory.counts[fresh] = moving.count;
     eng_directory_publish(&requests->directory, segment, fresh, directory_bits(hash));
-    each_moving_word(requests, segment, split_bit, clear_word, segment);
+    moving_clear(&moving, segment_buckets(requests, segment));
+    requests->directory.counts[segment] -= moving.count;
     return true;
 }
 
@@ -480,7 +511,8 @@ bool eng_requests_restore(struct eng_requests *requests, const struct eng_reques
     if (segment == ENG_SEGMENT_NONE)
         return false;
     uint32_t place = fill_entry(requests, key->hash, order_id, accepted_at_ms);
-    put_word(requests, segment, index_word(key->hash, place));
+    uint64_t word = index_word(key->hash, place);
+    atomic_store_explicit(room_for(requests, segment, word), word, memory_order_release);
     requests->count++;
     return true;
 }
