@@ -421,10 +421,17 @@ static enum tg_error restore_counts(struct eng_engine *engine, const struct tg_o
     return error;
 }
 
-static enum tg_error restore_timer(struct eng_shard *shard, const struct eng_item *item,
-                                   const struct tg_order_row *row, const struct tg_life *life,
-                                   struct tg_fault *fault)
+static struct eng_shard *shard_of(const struct eng_engine *engine, const struct tg_order_row *row)
 {
+    tg_assert(row->item < engine->catalog.item_count);
+    return &engine->shards[engine->catalog.items[row->item].shard];
+}
+
+enum tg_error eng_engine_restore_timer(struct eng_engine *engine, const struct tg_order_row *row,
+                                       const struct tg_life *life, struct tg_fault *fault)
+{
+    struct eng_shard *shard = shard_of(engine, row);
+    const struct eng_item *item = &engine->catalog.items[row->item];
     int64_t deadline_ms = eng_item_payment_deadline_ms(item, row->accepted_at_ms);
     if (life)
         deadline_ms = life->state == TG_ORDER_RESERVED ? life->payment_deadline_ms : 0;
@@ -437,12 +444,6 @@ static enum tg_error restore_timer(struct eng_shard *shard, const struct eng_ite
                             shard->engine->config.timers_max);
     eng_timer_set(shard, deadline_ms, eng_timer_id(ENG_TIMER_ORDER, row->order_id));
     return TG_ERR_OK;
-}
-
-static struct eng_shard *shard_of(const struct eng_engine *engine, const struct tg_order_row *row)
-{
-    tg_assert(row->item < engine->catalog.item_count);
-    return &engine->shards[engine->catalog.items[row->item].shard];
 }
 
 enum tg_error eng_engine_restore_request(struct eng_engine *engine, const struct tg_order_row *row,
@@ -464,13 +465,12 @@ enum tg_error eng_engine_restore_counts(struct eng_engine *engine, const struct 
                                         const struct tg_life *life, int64_t now_ms,
                                         struct tg_fault *fault)
 {
-    struct eng_shard *shard = shard_of(engine, row);
-    const struct eng_item *item = &engine->catalog.items[row->item];
-    enum tg_error error = TG_ERR_OK;
+    tg_assert(row->item < engine->catalog.item_count);
     bool stands = !life || eng_state_stands(life->state);
-    if (stands && !eng_item_counts_are_gone(item, now_ms) && !TG_PLANTED(COUNT_NOT_RESTORED))
-        error = restore_counts(engine, row, fault);
-    return error == TG_ERR_OK ? restore_timer(shard, item, row, life, fault) : error;
+    if (!stands || eng_item_counts_are_gone(&engine->catalog.items[row->item], now_ms) ||
+        TG_PLANTED(COUNT_NOT_RESTORED))
+        return TG_ERR_OK;
+    return restore_counts(engine, row, fault);
 }
 
 enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct tg_order_row *row,
@@ -478,6 +478,8 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
                                        struct tg_fault *fault)
 {
     enum tg_error error = eng_engine_restore_counts(engine, row, life, now_ms, fault);
+    if (error == TG_ERR_OK)
+        error = eng_engine_restore_timer(engine, row, life, fault);
     return error == TG_ERR_OK ? eng_engine_restore_request(engine, row, now_ms, fault) : error;
 }
 

@@ -142,17 +142,19 @@ enum tg_error eng_engine_restore_order(struct eng_engine *engine, const struct t
                                        const struct tg_life *life, int64_t now_ms,
                                        struct tg_fault *fault);
 
-/* Its two halves, which write nothing in common: one thread may call the first for all orders and
- * another the second, in any order of the two. The first remembers the request id; the second does
- * the counting and sets the timer. */
-enum tg_error eng_engine_restore_request(struct eng_engine *engine, const struct tg_order_row *row,
-                                         int64_t now_ms, struct tg_fault *fault);
+/* Its three parts, which write nothing in common: each may be called for all orders by a thread of
+ * its own, in any order of the three. What is counted; when the order is due; how its request id is
+ * known. */
 enum tg_error eng_engine_restore_counts(struct eng_engine *engine, const struct tg_order_row *row,
                                         const struct tg_life *life, int64_t now_ms,
                                         struct tg_fault *fault);
+enum tg_error eng_engine_restore_timer(struct eng_engine *engine, const struct tg_order_row *row,
+                                       const struct tg_life *life, struct tg_fault *fault);
+enum tg_error eng_engine_restore_request(struct eng_engine *engine, const struct tg_order_row *row,
+                                         int64_t now_ms, struct tg_fault *fault);
 
-/* Each starts to bring into the cache what its half will look at, some orders ahead of it, on the
- * thread that calls that half. The row's sale was restored. */
+/* Each starts to bring into the cache what its part will look at, some orders ahead of it, on the
+ * thread that calls that part. The row's sale was restored. */
 void eng_engine_restore_request_prefetch(const struct eng_engine *engine,
                                          const struct tg_order_row *row);
 void eng_engine_restore_counts_prefetch(const struct eng_engine *engine,

@@ -263,7 +263,8 @@ static bool on_group(void *context, const struct tg_group *group, struct tg_faul
     return false;
 }
 
-/* The two halves of an order: counts and timer on the thread that reads, request id on this one. */
+/* The two halves of an order: what counts on the thread that reads, timer and request id on this
+ * one. */
 static bool on_order_counts(void *context, const struct tg_order_row *row,
                             const struct tg_life *life, struct tg_fault *fault)
 {
@@ -278,16 +279,16 @@ static void on_order_counts_ahead(void *context, const struct tg_order_row *row)
     eng_engine_restore_counts_prefetch(&recovering->server->engine, row);
 }
 
-static bool on_order_request(void *context, const struct tg_order_row *row,
-                             const struct tg_life *life, struct tg_fault *fault)
+static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life,
+                     struct tg_fault *fault)
 {
     struct recovering *recovering = context;
-    (void)life;
-    return eng_engine_restore_request(&recovering->server->engine, row, recovering->now_ms,
-                                      fault) == TG_ERR_OK;
+    struct eng_engine *engine = &recovering->server->engine;
+    return eng_engine_restore_timer(engine, row, life, fault) == TG_ERR_OK &&
+           eng_engine_restore_request(engine, row, recovering->now_ms, fault) == TG_ERR_OK;
 }
 
-static void on_order_request_ahead(void *context, const struct tg_order_row *row)
+static void on_order_ahead(void *context, const struct tg_order_row *row)
 {
     struct recovering *recovering = context;
     eng_engine_restore_request_prefetch(&recovering->server->engine, row);
@@ -312,8 +313,8 @@ static enum tg_error recover(struct srv_server *server, struct sto_recovery_stat
         .sale = on_sale,
         .group = on_group,
         .reader = {.take = on_order_counts, .ahead = on_order_counts_ahead},
-        .order = on_order_request,
-        .order_ahead = on_order_request_ahead,
+        .order = on_order,
+        .order_ahead = on_order_ahead,
         .team = on_team,
     };
     enum tg_error error = sto_recover(server->storage, &recovery, stats, fault);

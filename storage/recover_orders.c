@@ -24,10 +24,12 @@
 #include <stdalign.h>
 
 /* A block is small beside the cache of a core and large beside what two threads say to each other
- * about one. Lives are large and mostly few: a block ends with its last place for one. */
+ * about one. Lives are large and mostly few: a block ends with its last place for one. All blocks
+ * together are some milliseconds of work: now and then each thread waits as long for the kernel to
+ * clear a huge page, and the other one is to have something to do meanwhile. */
 #define BLOCK_ROWS  256u
 #define BLOCK_LIVES 32u
-#define BLOCKS      16u
+#define BLOCKS      128u
 
 /* How far ahead the engine is told of an order: the misses of so many overlap. */
 #define ROWS_AHEAD 16u

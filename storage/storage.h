@@ -163,15 +163,16 @@ struct sto_order_taker {
 struct sto_recovery {
     void *context;
     /* A thread of sto_recover's own reads and checks the orders while the caller's hands them on,
-     * with 3 MiB between them. What the callbacks see, in which order, and what is told of a damage
-     * or of a refusal is the same as without. */
+     * with some 4 MiB between them. What the callbacks see, in which order, and what is told of a
+     * damage or of a refusal is the same as without. */
     bool reads_ahead;
     /* `def` and `stocks` (def->item_count of them) are borrowed for the call. */
     bool (*sale)(void *context, const struct tg_sale_def *def, const struct tg_stock *stocks,
                  struct tg_fault *fault);
     bool (*group)(void *context, const struct tg_group *group, struct tg_fault *fault);
     /* With reads_ahead it is the thread that reads which calls this, so it must touch nothing that
-     * `order` touches; it takes each order before `order` does, and is some thousands ahead. */
+     * `order` touches; it takes each order before `order` does, and is up to some ten
+     * thousands ahead. */
     struct sto_order_taker reader;
     bool (*order)(void *context, const struct tg_order_row *row, const struct tg_life *life,
                   struct tg_fault *fault);

@@ -11,7 +11,7 @@
 /* More than all blocks between reader and caller hold; some stretches fill them with other things
  * than plain rows. */
 enum {
-    ORDERS = 6000,
+    ORDERS = 36000,
     LIVES_FROM = 1000,
     LIVES_TO = 1700,
     CARTS_FROM = 2000,
@@ -191,8 +191,8 @@ static void must_end(const struct crowd *crowd, uint32_t reader_refuses, uint32_
 
 /* The last order of a block, the first of the next; where lives and lines fill blocks early; the
  * last that fits on the belt, and the very last. */
-static const uint32_t places[] = {0,    1,    240,  241,  242,  255,  256,  1001,      1031,
-                                  1700, 2001, 2222, 4080, 4081, 4096, 5000, ORDERS - 1};
+static const uint32_t places[] = {0,    1,    240,  241,   242,   255,   256,   1001,      1031,
+                                  1700, 2001, 2222, 16384, 32751, 32752, 32768, ORDERS - 1};
 
 #define PLACES (sizeof(places) / sizeof(places[0]))
 
