@@ -66,11 +66,10 @@ void net_conn_set_principal(struct net_conn *conn, uint32_t principal)
 
 /* --- opening and closing --- */
 
-/* What one that speaks native frames is told. */
-static size_t refusal_frame(uint8_t *frame, const char *message)
+size_t net_conn_refusal(uint8_t *frame, int error_code, const char *message)
 {
     Tidegate__V1__ErrorResponse error = TIDEGATE__V1__ERROR_RESPONSE__INIT;
-    error.code = TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED;
+    error.code = (Tidegate__V1__ErrorCode)error_code;
     error.message = (char *)message;
     Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
     response.kind_case = TIDEGATE__V1__RESPONSE__KIND_ERROR;
@@ -87,12 +86,12 @@ static void turn_away(struct net_loop *loop, int fd, const struct net_endpoint *
     const char *message = loop->draining
                               ? "the server is draining: go to another one, or come back later"
                               : "too many connections: close some, or raise connections_max";
-    uint8_t words[256];
+    uint8_t words[512];
     size_t size = 0;
     const struct net_layer_kind *only =
         endpoint->layer_count == 1 ? endpoint->layers[0].kind : NULL;
     if (endpoint->layer_count == 0)
-        size = refusal_frame(words, message);
+        size = net_conn_refusal(words, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED, message);
     else if (only && only->turn_away)
         size = only->turn_away(words, sizeof(words), message);
     if (size > 0 && send(fd, words, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -138,6 +137,7 @@ void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *end
     conn->state = NET_CONN_OPEN;
     conn->paused = false;
     conn->peer_closed = false;
+    conn->peer_ended = false;
     conn->has_spoken = false;
     memset(conn->uses, 0, sizeof(conn->uses));
     conn->principal = 0;
@@ -300,7 +300,7 @@ void net_conn_resume(struct net_loop *loop, struct net_conn *conn)
         net_input_resume(loop, conn);
         if (conn->top && !conn->paused)
             net_layers_resume(conn);
-        if (conn->peer_closed && !conn->paused)
+        if ((conn->peer_closed || conn->peer_ended) && !conn->paused)
             net_conn_finish(loop, conn);
     }
     net_conn_update(loop, conn);
@@ -410,6 +410,13 @@ void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result,
     else if (result == 0 && !(conn->paused && holds_input(conn)))
         net_conn_finish(loop, conn); /* else what is held is answered first */
     net_conn_update(loop, conn);
+}
+
+void net_conn_peer_ended(struct net_loop *loop, struct net_conn *conn)
+{
+    conn->peer_ended = true;
+    if (!(conn->paused && holds_input(conn)))
+        net_conn_finish(loop, conn);
 }
 
 void net_conn_begin(struct net_conn *conn, uint32_t count)

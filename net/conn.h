@@ -51,6 +51,7 @@ struct net_conn {
     struct net_conn *receive_next;
     bool send_in_flight;
     bool peer_closed;
+    bool peer_ended; /* it said that it sends no more, and its wire is open */
     /* output */
     bool dirty; /* on the loop's list of connections to flush */
     struct net_conn *dirty_next;
@@ -151,6 +152,10 @@ bool net_conn_wants_receive(const struct net_loop *loop, const struct net_conn *
 /* Shuts the sockets of some that were aborted, and frees those of which the kernel holds nothing.
  */
 void net_conn_end_some(struct net_loop *loop);
+/* The peer sends no more: finishes, at once or when what is held was handled. */
+void net_conn_peer_ended(struct net_loop *loop, struct net_conn *conn);
+/* One ErrorResponse as bytes for the wire, into 512 bytes; the message is 400 long at most. */
+size_t net_conn_refusal(uint8_t *frame, int error_code, const char *message);
 /* No more input; answers what is in flight. */
 void net_conn_finish(struct net_loop *loop, struct net_conn *conn);
 void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result, bool more);

@@ -31,6 +31,11 @@ bool net_layer_has_room(const struct net_layer *layer)
     return !layer->conn || layer->conn->output_bytes < net_loop_output_max(layer->loop);
 }
 
+void net_layer_end(struct net_layer *layer)
+{
+    net_conn_peer_ended(layer->loop, layer->conn);
+}
+
 bool net_layer_may_rise(const struct net_layer *layer)
 {
     struct net_conn *conn = layer->conn;
@@ -146,8 +151,9 @@ void net_layers_flush(struct net_loop *loop, struct net_conn *conn)
 
 void net_layers_resume(struct net_conn *conn)
 {
-    if (conn->top->kind->resume)
-        conn->top->kind->resume(conn->top);
+    for (struct net_layer *layer = conn->bottom; layer && !conn->paused; layer = layer->above)
+        if (layer->kind->resume)
+            layer->kind->resume(layer);
 }
 
 void net_layers_drain(struct net_conn *conn)

@@ -64,7 +64,8 @@ struct net_layer_kind {
      * is room again, and after net_layer_stir. False: the connection is broken. */
     bool (*flush)(struct net_layer *layer);
 
-    /* Optional: frames may be handed up again, which net_layer_may_rise denied before. */
+    /* Optional, from the bottom layer to the top: what waits for the connection's turn may go on;
+     * frames may be handed up again, which net_layer_may_rise denied before. */
     void (*resume)(struct net_layer *layer);
 
     /* Optional: no more requests are taken; what is under way is still answered (GOAWAY). */
@@ -119,6 +120,10 @@ void net_layer_stir(struct net_layer *layer);
 /* The wire takes more: its unsent output is below its bound. A layer that can wait asks before it
  * makes output; `flush` is called again when there is room. */
 bool net_layer_has_room(const struct net_layer *layer);
+
+/* The peer has said that it sends no more; the wire may stay open. What it sent before is answered,
+ * then the connection finishes. */
+void net_layer_end(struct net_layer *layer);
 
 /* --- for a layer that is multiplexed --- */
 

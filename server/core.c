@@ -16,6 +16,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -196,14 +197,33 @@ static void on_request(struct srv_core *core, struct net_conn *conn,
         net_conn_yield(core->net, conn);
 }
 
+/* A TLS hello looks like a frame of 22 bytes that begins with field 0, which no message has. */
+static bool is_tls_hello(struct tg_bytes body)
+{
+    return body.size == 22 && body.data[0] == 3 && body.data[4] == 1;
+}
+
+static void refuse_frame(struct srv_core *core, struct net_conn *conn, struct tg_bytes body,
+                         uint64_t correlation_id)
+{
+    bool is_hello = is_tls_hello(body);
+    if (is_hello)
+        tg_log_warn(
+            "a caller begins TLS on a port that speaks plain: it is refused; tls.certificate "
+            "and tls.key turn TLS on");
+    net_conn_fail(
+        core->net, conn, correlation_id, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
+        is_hello ? "this port does not speak TLS: connect without it, or have tls.certificate "
+                   "and tls.key set"
+                 : "the frame holds no tidegate.v1.Request");
+}
+
 static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
 {
     struct srv_core *core = context;
     struct tg_envelope envelope = {0};
     if (tg_request_decode(body, &envelope) != TG_DECODE_OK) {
-        net_conn_fail(core->net, conn, envelope.correlation_id,
-                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
-                      "the frame holds no tidegate.v1.Request");
+        refuse_frame(core, conn, body, envelope.correlation_id);
         return;
     }
     if (__builtin_expect(core->principals != NULL, 0) &&
@@ -472,6 +492,23 @@ static uint32_t connections_max(const struct srv_config *config)
     return (uint32_t)share;
 }
 
+/* When the server has TLS, it lies below whatever else the endpoint's connections speak. */
+static void put_tls_below(struct srv_core *core, struct net_endpoint *endpoint, struct net_tls *tls,
+                          const char *protocol)
+{
+    struct srv_server *server = core->server;
+    if (!server->tls)
+        return;
+    tls->context = server->tls;
+    tls->protocol = protocol;
+    tls->handshake_timeout_ns = (int64_t)server->config.handshake_timeout_s * TG_NS_PER_S;
+    tg_assert(endpoint->layer_count < NET_LAYERS_MAX);
+    memmove(endpoint->layers + 1, endpoint->layers,
+            endpoint->layer_count * sizeof(endpoint->layers[0]));
+    endpoint->layers[0] = (struct net_layer_spec){.kind = &net_tls_kind, .context = tls};
+    endpoint->layer_count++;
+}
+
 static bool build_net(struct srv_core *core)
 {
     const struct srv_config *config = &core->server->config;
@@ -488,6 +525,7 @@ static bool build_net(struct srv_core *core)
     struct net_handler handler = {
         .context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
     struct net_endpoint native = {.fd = core->listen_fd};
+    put_tls_below(core, &native, &core->native_tls, TLS_PROTOCOL_NATIVE);
     struct tg_fault fault;
     if (net_loop_create(&options, &native, 1, core->waker.event_fd, &handler, &core->net, &fault) ==
         TG_ERR_OK)

@@ -32,6 +32,7 @@
 #include "engine/life.h"
 #include "engine/shard.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "server/ahead.h"
 #include "storage/storage.h"
 
@@ -166,7 +167,8 @@ struct srv_core {
     struct srv_growth *growth; /* server/ahead.h; borrowed */
     uint32_t core;             /* its own number, and its shard's */
     int listen_fd;
-    int64_t now_ms; /* wall clock, never goes back */
+    struct net_tls native_tls; /* of its connections, when the server has TLS */
+    int64_t now_ms;            /* wall clock, never goes back */
     int64_t now_mono_ns;
     int64_t sweep_ns;
     bool appended;   /* the writer has work since the last wake */

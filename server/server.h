@@ -8,6 +8,7 @@
 #include "server/core.h"
 #include "server/identity.h"
 #include "server/writer.h"
+#include "tls/context.h"
 
 #include <semaphore.h>
 
@@ -18,6 +19,7 @@ struct srv_server {
     int64_t started_at_ms; /* wall clock, behind recovery */
     struct net_address address;
     struct srv_admin *admin; /* NULL: no admin listener (server/admin.h) */
+    struct tls_context *tls; /* of all listeners; NULL: they speak plain. Main reloads it */
     struct eng_engine engine;
     struct sto_env *storage;
     struct srv_identity identity; /* server/identity.h */

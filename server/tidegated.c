@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define MS_PER_DAY ((int64_t)24 * 3600 * 1000)
 
 static void print_help(void)
 {
@@ -193,15 +194,34 @@ static enum tg_error read_admin_address(const struct srv_config *config, struct 
                                   fault);
 }
 
+/* What its files come to; NULL when there is to be no TLS. */
+static enum tg_error open_tls(const struct srv_config *config, struct tls_context **tls,
+                              struct tg_fault *fault)
+{
+    *tls = NULL;
+    if (config->tls_certificate[0] == '\0')
+        return TG_ERR_OK;
+    struct tls_server_options options = {
+        .certificate = config->tls_certificate,
+        .key = config->tls_key,
+        .client_ca = config->tls_client_ca,
+        .only_1_3 = config->tls_version_min == SRV_TLS_1_3,
+    };
+    return tls_server_open(&options, tls, fault);
+}
+
 static int check_config(const struct srv_config *config)
 {
     struct net_address address;
+    struct tls_context *tls = NULL;
     struct tg_fault fault;
     if (read_address(config, &address, &fault) != TG_ERR_OK ||
-        read_admin_address(config, &address, &fault) != TG_ERR_OK) {
+        read_admin_address(config, &address, &fault) != TG_ERR_OK ||
+        open_tls(config, &tls, &fault) != TG_ERR_OK) {
         fprintf(stderr, "tidegated: %s\n", fault.text);
         return EXIT_USAGE;
     }
+    tls_context_close(tls);
     printf("# In force with this configuration and command line:\n");
     srv_config_write(config, stdout);
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -399,6 +419,7 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
 {
     enum tg_error error;
     if ((error = check_address(server, fault)) != TG_ERR_OK ||
+        (error = open_tls(&server->config, &server->tls, fault)) != TG_ERR_OK ||
         (error = net_loop_supported(fault)) != TG_ERR_OK ||
         (error = start_admin(server, fault)) != TG_ERR_OK ||
         (error = open_storage(server, fault)) != TG_ERR_OK ||
@@ -509,6 +530,7 @@ static void stop(struct srv_server *server)
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
     srv_identity_stop(server);
+    tls_context_close(server->tls);
     sto_env_close(server->storage);
 }
 
@@ -532,6 +554,22 @@ static void on_changed(void *context, const char *key, const char *before, const
                 before[0] ? before : "unset", after[0] ? after : "unset");
 }
 
+/* The files may be new ones under their old names. */
+static enum tg_error reload_tls(struct srv_server *server, struct tg_fault *fault)
+{
+    struct tls_stats stats;
+    if (!server->tls)
+        return TG_ERR_OK;
+    enum tg_error error = tls_context_reload(server->tls, fault);
+    tls_context_stats(server->tls, &stats);
+    if (error == TG_ERR_OK)
+        tg_log_info("certificate and key read again: in force for new connections, valid for %lld"
+                    " days",
+                    (long long)(stats.expires_at_ms - tg_clock_wall_ns() / TG_NS_PER_MS) /
+                        MS_PER_DAY);
+    return error;
+}
+
 /* Reads everything again, the command line too: it still wins over the file. */
 static void reload(struct srv_server *server, int argc, char **argv)
 {
@@ -542,6 +580,8 @@ static void reload(struct srv_server *server, int argc, char **argv)
     /* First, and whatever comes of the rest: it is how a token is revoked. */
     if (srv_identity_reload(server, &fault) != TG_ERR_OK)
         tg_log_error("the tokens stay as they were: %s", fault.text);
+    if (reload_tls(server, &fault) != TG_ERR_OK)
+        tg_log_error("the certificate stays as it was: %s", fault.text);
     if (read_options(&fresh, argc, argv, &only_checks, &fault) != TG_ERR_OK ||
         read_address(&fresh, &address, &fault) != TG_ERR_OK ||
         read_admin_address(&fresh, &address, &fault) != TG_ERR_OK) {

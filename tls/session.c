@@ -278,7 +278,7 @@ size_t tls_session_read(struct tls_session *session, void *into, size_t room)
 {
     if (session->state == TLS_HANDSHAKE && !shake_hands(session))
         return 0;
-    if (session->state != TLS_OPEN)
+    if (session->state != TLS_OPEN || room == 0)
         return 0;
     size_t got = 0;
     ERR_clear_error();

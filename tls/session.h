@@ -80,8 +80,8 @@ void tls_session_close(struct tls_session *session);
 void tls_session_feed(struct tls_session *session, const void *data, size_t bytes);
 
 /* Goes on with the handshake, then decrypts: up to `room` bytes into `into`. 0: all that was fed is
- * consumed, or the session has ended or failed; look at its state. A client calls it once with
- * nothing fed to begin. */
+ * consumed, or the session has ended or failed; look at its state. Without room it goes on with the
+ * handshake alone. A client calls it once with nothing fed to begin. */
 size_t tls_session_read(struct tls_session *session, void *into, size_t room);
 
 /* The last tls_session_read may have left something. */
