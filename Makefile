@@ -141,10 +141,10 @@ $(BUILD)/tidegated: LTO = $(LTO_LINK)
 $(BUILD)/tidegated: $(BUILD)/obj/server/tidegated.o $(foreach r,$(DAEMON_ROOMS),$(call library,$(r))) $(PB) $(ASSETS)
 	$(say) LD $@
 	$(Q)$(link) $(LDLIBS_DAEMON)
-$(BUILD)/tidegate-load: $(BUILD)/obj/loadgen/tidegate_load.o $(foreach r,loadgen client proto base,$(call library,$(r))) $(PB)
+$(BUILD)/tidegate-load: $(BUILD)/obj/loadgen/tidegate_load.o $(foreach r,loadgen client tls proto base,$(call library,$(r))) $(PB)
 	$(say) LD $@
 	$(Q)$(link) $(LDLIBS_LOAD)
-$(BUILD)/tidegatectl: $(BUILD)/obj/ctl/tidegatectl.o $(foreach r,ctl client storage proto base,$(call library,$(r))) $(PB)
+$(BUILD)/tidegatectl: $(BUILD)/obj/ctl/tidegatectl.o $(foreach r,ctl client tls storage proto base,$(call library,$(r))) $(PB)
 	$(say) LD $@
 	$(Q)$(link) $(LDLIBS_CTL)
 
@@ -211,7 +211,7 @@ kills: ## SIGKILLs under load, in recovery, in drains: KILLS=500 for the long ti
 	@$(call prepared,build test,all $(KILLS_RUN))
 	@$(KILLS_RUN) $(KILLS_ARGS)
 
-$(KILLS_RUN): $(call objects,$(wildcard tests/kills/*.c)) $(TESTLIB) $(foreach r,client proto base,$(call library,$(r))) $(PB)
+$(KILLS_RUN): $(call objects,$(wildcard tests/kills/*.c)) $(TESTLIB) $(foreach r,client tls proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
@@ -225,7 +225,7 @@ abuse: ## abusers beside honest clients: ABUSE=name for one, SECONDS= of each, S
 	@mkdir -p $(BUILD)/abuse
 	@$(ABUSE_RUN) --json $(BUILD)/abuse/abuse.json $(ABUSE_ARGS)
 
-$(ABUSE_RUN): $(call objects,$(wildcard tests/abuse/*.c)) $(TESTLIB) $(foreach r,client proto base,$(call library,$(r))) $(PB)
+$(ABUSE_RUN): $(call objects,$(wildcard tests/abuse/*.c)) $(TESTLIB) $(foreach r,client tls proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
@@ -238,7 +238,7 @@ soak: ## half an hour of mixed load, looked at every second: SECONDS=1800 (60 to
 	@$(call prepared,build test,all $(SOAK))
 	@$(SOAK) $(SOAK_ARGS)
 
-$(SOAK): $(call objects,$(wildcard tests/soak/*.c)) $(TESTLIB) $(foreach r,client proto base,$(call library,$(r))) $(PB)
+$(SOAK): $(call objects,$(wildcard tests/soak/*.c)) $(TESTLIB) $(foreach r,client tls proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))

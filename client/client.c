@@ -49,12 +49,13 @@ struct tgc_client {
     uint32_t connect_ms;
     char token[TG_TOKEN_BYTES_MAX + 1]; /* "": none */
     uint32_t retry_after_ms;            /* of the last error that came with it */
-    int fd;                             /* -1: lost */
-    int send_code;                      /* errno of a failed send, 0 while sending works */
-    bool handing_out;                   /* a callback runs */
-    struct buffer in;                   /* at most FRAME_WHOLE_BYTES_MAX */
-    struct buffer out;                  /* at most SEND_BYTES_MAX */
-    Tidegate__V1__Response *current;    /* handed out; NULL once tgc_call's callback took it */
+    char tls_name[256];
+    struct tgc_wire wire;            /* without a descriptor: lost */
+    int send_code;                   /* errno of a failed send, 0 while sending works */
+    bool handing_out;                /* a callback runs */
+    struct buffer in;                /* at most FRAME_WHOLE_BYTES_MAX */
+    struct buffer out;               /* at most SEND_BYTES_MAX */
+    Tidegate__V1__Response *current; /* handed out; NULL once tgc_call's callback took it */
     uint32_t window;
     uint32_t in_flight;
     uint32_t first_free;
@@ -156,9 +157,7 @@ static void window_release(struct tgc_client *client, struct slot *slot)
 /* The connection is over, and with it everything in flight. */
 static void lose(struct tgc_client *client)
 {
-    if (client->fd >= 0)
-        close(client->fd);
-    client->fd = -1;
+    tgc_wire_close(&client->wire);
     client->send_code = 0;
     client->in.start = client->in.end = 0;
     client->out.start = client->out.end = 0;
@@ -176,6 +175,17 @@ static enum tg_error keep_token(struct tgc_client *client, const char *token,
     return TG_ERR_OK;
 }
 
+static enum tg_error prepare_tls(struct tgc_client *client, const struct tgc_tls *tls,
+                                 struct tg_fault *fault)
+{
+    const char *name = tls->name && tls->name[0] != '\0' ? tls->name : client->host;
+    int size = snprintf(client->tls_name, sizeof(client->tls_name), "%s", name);
+    if (size >= (int)sizeof(client->tls_name))
+        return tg_fault_set(fault, TG_ERR_INVALID, "the name '%.40s...' is longer than 255 bytes",
+                            name);
+    return tgc_wire_secure(&client->wire, tls, fault);
+}
+
 enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **client,
                        struct tg_fault *fault)
 {
@@ -187,7 +197,7 @@ enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **cl
     struct tgc_client *new = calloc(1, sizeof(*new) + window * sizeof(new->slots[0]));
     if (!new)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for a client");
-    new->fd = -1;
+    tgc_wire_init(&new->wire);
     new->window = window;
     new->connect_ms = options->connect_ms ? options->connect_ms : TGC_CONNECT_MS_DEFAULT;
     window_reset(new);
@@ -197,8 +207,11 @@ enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **cl
     if (!error) {
         snprintf(new->server, sizeof(new->server), strchr(new->host, ':') ? "[%s]:%s" : "%s:%s",
                  new->host, new->port);
-        error = tgc_reconnect(new, 0, fault);
+        if (options->tls)
+            error = prepare_tls(new, options->tls, fault);
     }
+    if (!error)
+        error = tgc_reconnect(new, 0, fault);
     if (error) {
         tgc_close(new);
         return error;
@@ -213,6 +226,7 @@ void tgc_close(struct tgc_client *client)
         return;
     tg_assert(!client->handing_out);
     lose(client);
+    tgc_wire_fini(&client->wire);
     free(client->in.data);
     free(client->out.data);
     explicit_bzero(client->token, sizeof(client->token));
@@ -246,10 +260,12 @@ enum tg_error tgc_reconnect(struct tgc_client *client, uint32_t timeout_ms, stru
     bool shorter = timeout_ms > 0 && timeout_ms < client->connect_ms;
     int64_t deadline_ns = tgc_deadline_ns(shorter ? timeout_ms : client->connect_ms);
     enum tg_error error = tgc_connect(client->host, client->port, client->server, deadline_ns,
-                                      client->connect_ms, &client->fd, fault);
-    if (error || client->token[0] == '\0')
-        return error;
-    error = show_token(client, tgc_left_ms(deadline_ns), fault);
+                                      client->connect_ms, &client->wire.fd, fault);
+    if (!error && client->wire.tls)
+        error = tgc_wire_shake_hands(&client->wire, client->tls_name, client->server, deadline_ns,
+                                     fault);
+    if (!error && client->token[0] != '\0')
+        error = show_token(client, tgc_left_ms(deadline_ns), fault);
     if (error)
         lose(client);
     return error;
@@ -266,7 +282,7 @@ enum tg_error tgc_authenticate(struct tgc_client *client, const char *token, uin
 
 bool tgc_is_connected(const struct tgc_client *client)
 {
-    return client->fd >= 0;
+    return client->wire.fd >= 0;
 }
 
 uint32_t tgc_in_flight(const struct tgc_client *client)
@@ -290,22 +306,29 @@ static size_t body_bytes_max(const Tidegate__V1__Request *request)
     return carries_many ? TG_FRAME_BATCH_BYTES_MAX : TG_FRAME_BYTES_MAX;
 }
 
+static void note_send_failure(struct tgc_client *client)
+{
+    client->send_code = errno;
+    buffer_skip(&client->out, buffer_size(&client->out));
+}
+
 /* Sends what the socket takes. A failure is only noted: answers that arrived before it are still
  * to be read, and the reason with them. */
 static void flush(struct tgc_client *client)
 {
     struct buffer *out = &client->out;
     while (buffer_size(out) > 0 && client->send_code == 0) {
-        ssize_t sent = send(client->fd, out->data + out->start, buffer_size(out), MSG_NOSIGNAL);
+        ssize_t sent = tgc_wire_send(&client->wire, out->data + out->start, buffer_size(out));
         if (sent >= 0) {
             buffer_skip(out, (size_t)sent);
         } else if (errno == EAGAIN) {
             return;
         } else if (errno != EINTR) {
-            client->send_code = errno;
-            buffer_skip(out, buffer_size(out));
+            note_send_failure(client);
         }
     }
+    if (client->send_code == 0 && tgc_wire_push(&client->wire) != 0 && errno != EAGAIN)
+        note_send_failure(client);
 }
 
 /* tgc_send without the sending; stores the correlation id. */
@@ -313,7 +336,7 @@ static enum tg_error queue_request(struct tgc_client *client, Tidegate__V1__Requ
                                    tgc_on_response *on_response, void *context, uint64_t *id,
                                    struct tg_fault *fault)
 {
-    if (client->fd < 0)
+    if (client->wire.fd < 0)
         return tg_fault_set(fault, TG_ERR_CLOSED, "the connection to %s is lost: reconnect",
                             client->server);
     if (request->kind_case == TIDEGATE__V1__REQUEST__KIND__NOT_SET)
@@ -482,6 +505,16 @@ static enum tg_error closed_fault(const struct tgc_client *client, struct tg_fau
         client->in_flight);
 }
 
+/* A server that asks for a certificate refuses one only now: in TLS 1.3 the client is done with the
+ * handshake before the server has looked. */
+static enum tg_error tls_fault(const struct tgc_client *client, struct tg_fault *fault)
+{
+    return tg_fault_set(fault, TG_ERR_PROTOCOL,
+                        "the TLS connection to %s broke: %s; %" PRIu32
+                        " of the requests are unanswered",
+                        client->server, tgc_wire_why(&client->wire), client->in_flight);
+}
+
 /* Receives once, without waiting, at least `missing` bytes if they are there. */
 static enum tg_error receive(struct tgc_client *client, size_t missing, struct tg_fault *fault)
 {
@@ -491,7 +524,7 @@ static enum tg_error receive(struct tgc_client *client, size_t missing, struct t
     if (!buffer_room(in, more < room_max ? more : room_max, FRAME_WHOLE_BYTES_MAX))
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for an answer of %s", client->server);
     for (;;) {
-        ssize_t got = recv(client->fd, in->data + in->end, in->capacity - in->end, 0);
+        ssize_t got = tgc_wire_receive(&client->wire, in->data + in->end, in->capacity - in->end);
         if (got > 0) {
             in->end += (size_t)got;
             return TG_ERR_OK;
@@ -502,6 +535,8 @@ static enum tg_error receive(struct tgc_client *client, size_t missing, struct t
             return TG_ERR_OK;
         if (errno == EINTR)
             continue;
+        if (errno == EPROTO && tgc_wire_why(&client->wire)[0] != '\0')
+            return tls_fault(client, fault);
         int code = errno == EAGAIN ? client->send_code : errno;
         return tg_fault_set_errno(fault, TG_ERR_CLOSED, code,
                                   "the connection to %s broke, %" PRIu32
@@ -526,8 +561,8 @@ static enum tg_error turn(struct tgc_client *client, size_t *missing, uint32_t *
 
 static bool wait_for_socket(const struct tgc_client *client, uint32_t left_ms)
 {
-    bool sends = buffer_size(&client->out) > 0;
-    struct pollfd wait = {.fd = client->fd, .events = (short)(POLLIN | (sends ? POLLOUT : 0))};
+    bool sends = buffer_size(&client->out) > 0 || tgc_wire_waits(&client->wire);
+    struct pollfd wait = {.fd = client->wire.fd, .events = (short)(POLLIN | (sends ? POLLOUT : 0))};
     /* An interrupted wait is a turn that finds nothing: the caller looks at the time again. */
     return poll(&wait, 1, (int)left_ms) != 0;
 }
@@ -536,7 +571,7 @@ enum tg_error tgc_poll(struct tgc_client *client, uint32_t timeout_ms, struct tg
 {
     if (client->handing_out)
         return refuse_in_callback(fault);
-    if (client->fd < 0)
+    if (client->wire.fd < 0)
         return tg_fault_set(fault, TG_ERR_CLOSED, "the connection to %s is lost: reconnect",
                             client->server);
     int64_t deadline_ns = tgc_deadline_ns(timeout_ms);
@@ -550,6 +585,8 @@ enum tg_error tgc_poll(struct tgc_client *client, uint32_t timeout_ms, struct tg
         }
         if (handed)
             return TG_ERR_OK;
+        if (tgc_wire_has_more(&client->wire))
+            continue;
         uint32_t left_ms = tgc_left_ms(deadline_ns);
         if (left_ms == 0 || !wait_for_socket(client, left_ms))
             return tg_fault_set(fault, TG_ERR_TIMEOUT, "no answer from %s within %" PRIu32 " ms",

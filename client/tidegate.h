@@ -51,19 +51,31 @@
 
 struct tgc_client;
 
+/* TLS 1.3 or 1.2, with a server whose certificate holds: there is no way to go without. All texts
+ * are borrowed for tgc_open, all files are PEM. */
+struct tgc_tls {
+    const char *ca;          /* authorities to believe; NULL: those of the system */
+    const char *certificate; /* to show when the server asks for one, with `key`; NULL: none */
+    const char *key;
+    const char *name; /* whom the server's certificate must name; NULL: the host of `server` */
+};
+
 struct tgc_options {
     const char *server;  /* "host:port" or "[v6]:port"; borrowed for the call */
     uint32_t connect_ms; /* for connecting, and for a peer that went silent; 0: 5,000 */
     uint32_t window;     /* requests in flight at most, up to TGC_WINDOW_MAX; 0: 1,024 */
     const char *token;   /* shown on each connection; NULL or "": none; borrowed for the call */
+    const struct tgc_tls *tls; /* NULL: plain; borrowed for the call */
 };
 
 /* --- lifecycle --- */
 
-/* Connects (TCP_NODELAY) and shows the token, if there is one: TG_ERR_DENIED when it is refused,
- * then perhaps after some seconds. TG_ERR_TIMEOUT, TG_ERR_SYSTEM (refused, unreachable, not
- * resolved), TG_ERR_INVALID or TG_ERR_NOMEM with the reason; *client is then NULL. Resolving a host
- * name blocks for as long as the system's resolver does, beyond connect_ms if need be. */
+/* Connects (TCP_NODELAY), shakes hands when there is to be TLS, and shows the token, if there is
+ * one: TG_ERR_DENIED when it is refused, then perhaps after some seconds. TG_ERR_TIMEOUT,
+ * TG_ERR_SYSTEM (refused, unreachable, not resolved), TG_ERR_PROTOCOL (no TLS: one side does not
+ * believe the other, or speaks none), TG_ERR_INVALID or TG_ERR_NOMEM with the reason; *client is
+ * then NULL. Resolving a host name blocks for as long as the system's resolver does, beyond
+ * connect_ms if need be. */
 enum tg_error tgc_open(const struct tgc_options *options, struct tgc_client **client,
                        struct tg_fault *fault);
 /* Closes the connection; requests in flight get no answer (durable ones stay durable). NULL is

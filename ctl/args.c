@@ -190,6 +190,20 @@ static enum ctl_exit unknown_option(const struct ctl *ctl, const char *word)
     return unknown_word(ctl, "option", word, candidates, count);
 }
 
+/* "ca", "cert", "key" or "name", behind "tls-". */
+static void set_tls(struct ctl *ctl, const char *what, const char *value)
+{
+    ctl->has_tls = true;
+    if (strcmp(what, "ca") == 0)
+        ctl->tls.ca = value;
+    else if (strcmp(what, "cert") == 0)
+        ctl->tls.certificate = value;
+    else if (strcmp(what, "key") == 0)
+        ctl->tls.key = value;
+    else
+        ctl->tls.name = value;
+}
+
 static enum ctl_exit set_global(struct ctl *ctl, const char *name, const char *value)
 {
     int64_t timeout_ms;
@@ -203,6 +217,10 @@ static enum ctl_exit set_global(struct ctl *ctl, const char *name, const char *v
         ctl->server = value;
     } else if (strcmp(name, "token-file") == 0) {
         ctl->token_file = value;
+    } else if (strcmp(name, "tls") == 0) {
+        ctl->has_tls = true;
+    } else if (strncmp(name, "tls-", 4) == 0) {
+        set_tls(ctl, name + 4, value);
     } else {
         if (!ctl_duration_parse(value, &timeout_ms) || timeout_ms < 1 || timeout_ms > INT32_MAX)
             return ctl_misused(ctl, "--timeout \"%s\" must be a time such as 500ms, 5s or 1m",

@@ -8,6 +8,16 @@ const struct ctl_option ctl_global_options[] = {
      "Show the token in the first line of FILE. There is no option for the\n"
      "token itself: others on the machine could read it in the list of\n"
      "processes."},
+    {"tls", NULL, NULL, "Speak TLS with the server. Its certificate must hold."},
+    {"tls-ca", "FILE", NULL,
+     "Speak TLS, and believe the authorities of this PEM file in the place of\n"
+     "those of the system."},
+    {"tls-cert", "FILE", NULL,
+     "Speak TLS, and show this PEM certificate when the server asks for one."},
+    {"tls-key", "FILE", NULL, "The private key of --tls-cert."},
+    {"tls-name", "NAME", NULL,
+     "Speak TLS with a server whose certificate names this host and not the\n"
+     "one of --server."},
     {"timeout", "DURATION", "5s",
      "How long to wait for the connection, and then for each answer:\n"
      "digits and ms, s, m, h or d. BUSY is asked again within it."},

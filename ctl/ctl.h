@@ -65,6 +65,8 @@ struct ctl {
     const char *token_file; /* NULL: the environment says */
     uint32_t timeout_ms;
     uint32_t wait_ms; /* of a long poll: the server may hold its answer back so much longer */
+    bool has_tls;     /* any of the options of TLS stood there */
+    struct tgc_tls tls;
     bool json;
     bool wants_help;
     bool wants_version;

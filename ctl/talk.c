@@ -135,8 +135,10 @@ static enum ctl_exit connect_once(struct ctl *ctl)
 {
     struct tg_fault fault = {0};
     char token[TG_TOKEN_BYTES_MAX + 1];
-    struct tgc_options options = {
-        .server = ctl->server, .connect_ms = ctl->timeout_ms, .token = token};
+    struct tgc_options options = {.server = ctl->server,
+                                  .connect_ms = ctl->timeout_ms,
+                                  .token = token,
+                                  .tls = ctl->has_tls ? &ctl->tls : NULL};
     if (ctl->client)
         return CTL_DONE;
     if (tgc_token_read(ctl->token_file, token, &fault) != TG_ERR_OK)
@@ -144,7 +146,8 @@ static enum ctl_exit connect_once(struct ctl *ctl)
     enum tg_error error = tgc_open(&options, &ctl->client, &fault);
     explicit_bzero(token, sizeof(token));
     if (error == TG_ERR_INVALID)
-        return ctl_misused(ctl, "--server: %s", fault.text);
+        return ctl_misused(ctl, "%s: %s", ctl->has_tls ? "--server, --tls" : "--server",
+                           fault.text);
     if (error == TG_ERR_DENIED)
         return ctl_complain(CTL_REFUSED, "%s", fault.text);
     return error ? ctl_complain(CTL_UNREACHABLE, "%s", fault.text) : CTL_DONE;

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "client/tidegate.h"
+#include "loadgen/stream.h"
+#include "loadgen/target.h"
 #include "loadgen/wire.h"
 #include "proto/codec.h"
 
@@ -116,7 +118,7 @@ struct listing {
     struct tg_fault *fault;
     struct part parts[PARTS_MAX];
     uint32_t part_count, parts_left;
-    int fd;
+    struct lg_stream stream;
     uint8_t *in; /* owned, IN_ROOM */
     size_t in_bytes;
 };
@@ -145,7 +147,7 @@ static enum tg_error ask(struct listing *l, uint32_t index)
     memcpy(frame + 5, list, bytes);
     frame[0] = (uint8_t)(bytes + 4);
     /* A blocking send: requests are tiny and few. */
-    if (send(l->fd, frame, bytes + 5, MSG_NOSIGNAL) != (ssize_t)(bytes + 5))
+    if (!lg_stream_send(&l->stream, frame, bytes + 5))
         return connection_fault(l, "send");
     return TG_ERR_OK;
 }
@@ -155,14 +157,18 @@ static enum tg_error connect_listing(struct listing *l)
     struct timeval patience = {.tv_sec = ANSWER_MS / 1000};
     int one = 1;
     l->in_bytes = 0;
-    l->fd = socket(l->auditor->address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-    if (l->fd < 0)
+    int fd = socket(l->auditor->address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    l->stream = (struct lg_stream){.fd = fd};
+    if (fd < 0)
         return connection_fault(l, "socket");
-    setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    setsockopt(l->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(l->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (connect(l->fd, l->auditor->address, l->auditor->address_bytes) != 0)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (connect(fd, l->auditor->address, l->auditor->address_bytes) != 0)
         return connection_fault(l, "connect");
+    enum tg_error error = lg_stream_open(&l->stream, fd, l->auditor->server, l->fault);
+    if (error != TG_ERR_OK)
+        return error;
     for (uint32_t i = 0; i < l->part_count; i++)
         if (!l->parts[i].done && ask(l, i) != TG_ERR_OK)
             return TG_ERR_CLOSED;
@@ -257,7 +263,7 @@ static enum tg_error read_pages(struct listing *l)
 {
     enum tg_error error = connect_listing(l);
     while (!error && l->parts_left) {
-        ssize_t got = recv(l->fd, l->in + l->in_bytes, IN_ROOM - l->in_bytes, 0);
+        ssize_t got = lg_stream_receive(&l->stream, l->in + l->in_bytes, IN_ROOM - l->in_bytes);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
@@ -269,8 +275,7 @@ static enum tg_error read_pages(struct listing *l)
         l->in_bytes += (size_t)got;
         error = handle_input(l);
     }
-    if (l->fd >= 0)
-        close(l->fd);
+    lg_stream_close(&l->stream);
     return error;
 }
 
@@ -297,7 +302,7 @@ static void split(struct listing *l)
 static enum tg_error list_orders(const struct lg_auditor *auditor, struct lg_audit *audit,
                                  struct tg_fault *fault)
 {
-    struct listing l = {.auditor = auditor, .audit = audit, .fault = fault, .fd = -1};
+    struct listing l = {.auditor = auditor, .audit = audit, .fault = fault, .stream.fd = -1};
     l.in = malloc(IN_ROOM);
     if (!l.in)
         return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the audit");
@@ -376,7 +381,7 @@ static enum tg_error ask_item(struct tgc_client *client, struct item_question *q
 static enum tg_error read_items(const struct lg_auditor *auditor, struct books_reader *r,
                                 struct item_question *questions, struct tg_fault *fault)
 {
-    struct tgc_options options = {.server = auditor->server};
+    struct tgc_options options = lg_target_options(auditor->server);
     struct tgc_client *client;
     uint32_t count = r->audit->plan->settings.item_count;
     enum tg_error error = tgc_open(&options, &client, fault);

@@ -12,11 +12,17 @@
  * queued for resending: the same orders with the same request ids, so that nothing is ordered
  * twice and nothing is left open.
  *
+ * With TLS the same session as the server's (tls/session.h) lies between these buffers and the
+ * socket.
+ *
  * At most one send and one receive are under way in the ring. The output buffer is filled only
  * while no send is, so it is filled, sent and emptied as a whole. Belongs to one worker.
  */
 #ifndef LG_CONN_H
 #define LG_CONN_H
+
+#include "base/error.h"
+#include "tls/session.h"
 
 #include <liburing.h>
 #include <stdbool.h>
@@ -52,10 +58,12 @@ struct lg_entry {
 #define LG_ENTRY_NUMBER (LG_ENTRY_DOUBT - 1)
 
 struct lg_conn_shape {
-    uint32_t frames;   /* slots */
-    uint32_t batch;    /* entries in a slot */
-    uint32_t in_room;  /* bytes of the input buffer: more than the largest answer */
-    uint32_t out_room; /* bytes of the output buffer: at least the largest frame */
+    uint32_t frames;         /* slots */
+    uint32_t batch;          /* entries in a slot */
+    uint32_t in_room;        /* bytes of the input buffer: more than the largest answer */
+    uint32_t out_room;       /* bytes of the output buffer: at least the largest frame */
+    struct tls_context *tls; /* borrowed; NULL: plain */
+    char tls_name[256];      /* whom the server's certificate must name */
 };
 
 struct lg_conn {
@@ -74,7 +82,12 @@ struct lg_conn {
     uint32_t *slot_orders;    /* owned: orders in flight in each slot, 0 when it is free */
     struct lg_entry *entries; /* owned: shape.batch for each slot */
     uint8_t *in, *out;        /* owned */
-    int64_t retry_at_ns;      /* DOWN: when to connect */
+    /* With TLS `in` and `out` are clear, and these are what the socket has. A session is NULL until
+     * the socket is connected; a connection is CONNECTING until it has shaken hands. */
+    struct tls_session *session;
+    uint8_t *cipher_in, *cipher_out; /* owned; of CIPHER_IN_ROOM, and out_room and more */
+    uint32_t cipher_bytes, cipher_room, cipher_sent; /* of cipher_out */
+    int64_t retry_at_ns;                             /* DOWN: when to connect */
     int64_t up_at_ns;
     int64_t down_since_ns; /* 0: not in trouble */
     int64_t backoff_ns;
@@ -93,16 +106,29 @@ struct io_uring_sqe *lg_ring_sqe(struct io_uring *ring);
  * (errno); still DOWN. */
 bool lg_conn_connect(struct lg_conn *conn, struct io_uring *ring, const struct sockaddr *address,
                      socklen_t address_bytes);
+/* CONNECTING, with TLS: the socket is connected, shakes hands. False: the fault says why it cannot.
+ */
+bool lg_conn_secure(struct lg_conn *conn, const struct lg_conn_shape *shape,
+                    struct tg_fault *fault);
+/* With TLS: goes on with what came, `bytes` of it, or 0 behind an earlier call. Returns how many
+ * clear bytes there are more of in `in`; 0: all of it is read, look at the session's state. */
+uint32_t lg_conn_decrypt(struct lg_conn *conn, const struct lg_conn_shape *shape, uint32_t bytes);
 /* Starts to receive behind in_bytes. */
 void lg_conn_receive(struct lg_conn *conn, struct io_uring *ring,
                      const struct lg_conn_shape *shape);
-/* Starts to send what out holds. */
+/* Starts to send what out holds, or goes on with what was not sent. */
 void lg_conn_send(struct lg_conn *conn, struct io_uring *ring);
 /* UP or CONNECTING: ends the connection; pending operations come back soon. */
 void lg_conn_drop(struct lg_conn *conn);
 /* CLOSING and nothing pending: closes the socket, becomes DOWN, queues the slots in flight for
  * resending and marks their entries. */
 void lg_conn_close(struct lg_conn *conn, const struct lg_conn_shape *shape);
+
+/* The TLS session has something to say, and no send is under way. */
+static inline bool lg_conn_must_speak(const struct lg_conn *conn)
+{
+    return conn->session && !conn->send_pending && conn->cipher_sent < conn->cipher_bytes;
+}
 
 static inline bool lg_conn_pending(const struct lg_conn *conn)
 {

@@ -1,6 +1,7 @@
 #include "loadgen/control.h"
 
 #include "base/clock.h"
+#include "loadgen/target.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -243,7 +244,7 @@ enum tg_error lg_control_create_sale_of(const char *server, struct lg_plan_setti
                                         const struct lg_item *items,
                                         const struct lg_sale_rules *rules, struct tg_fault *fault)
 {
-    struct tgc_options options = {.server = server};
+    struct tgc_options options = lg_target_options(server);
     struct tgc_client *client;
     enum tg_error error = tgc_open(&options, &client, fault);
     if (error)
@@ -334,7 +335,7 @@ static enum tg_error load_items(struct tgc_client *client, uint64_t sale_id, str
 enum tg_error lg_control_load_sale(const char *server, uint64_t sale_id, struct lg_item **items,
                                    uint32_t *count, struct tg_fault *fault)
 {
-    struct tgc_options options = {.server = server};
+    struct tgc_options options = lg_target_options(server);
     struct tgc_client *client;
     *items = NULL;
     enum tg_error error = tgc_open(&options, &client, fault);

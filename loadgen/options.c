@@ -75,6 +75,11 @@ struct row {
 
 static const struct row rows[] = {
     {"server", KIND_TEXT, LG_PLACE_ANY_LINE, AT(server), 0, 0},
+    {"tls", KIND_FLAG, LG_PLACE_ANY_LINE, AT(tls), 0, 0},
+    {"tls-ca", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_ca), 0, 0},
+    {"tls-cert", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_cert), 0, 0},
+    {"tls-key", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_key), 0, 0},
+    {"tls-name", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_name), 0, 0},
     {"scenario", KIND_SCENARIO, LG_PLACE_PART | LG_PLACE_ANY_LINE, 0, 0, 0},
     {"sale", KIND_COUNT, LG_PLACE_PART, AT(sale_id), 1, UINT64_MAX},
     {"connections", KIND_COUNT32, LG_PLACE_PART, AT(connections), 1, LG_CONNECTIONS_MAX},

@@ -34,7 +34,9 @@ struct lg_options {
     const char *scenario;
     const char *file; /* a scenario file instead of a scenario; NULL: none */
     const char *part; /* of a scenario file; NULL: a run by itself */
-    uint64_t sale_id; /* 0: a sale of its own */
+    bool tls;         /* or any of the next four: loadgen/target.h */
+    const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: not given */
+    uint64_t sale_id;                                   /* 0: a sale of its own */
     uint32_t connections, pipeline, batch, threads;
     double rate_per_s;   /* 0: closed loop */
     int64_t duration_ns; /* INT64_MAX: until the attempts are used up */

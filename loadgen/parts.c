@@ -5,6 +5,7 @@
 #include "loadgen/control.h"
 #include "loadgen/live.h"
 #include "loadgen/tale.h"
+#include "loadgen/target.h"
 
 #include <stdlib.h>
 
@@ -38,7 +39,7 @@ static void *part_main(void *argument)
 
 static enum tg_error read_offset(const char *server, int64_t *offset_ns, struct tg_fault *fault)
 {
-    struct tgc_options options = {.server = server};
+    struct tgc_options options = lg_target_options(server);
     struct tgc_client *client;
     int64_t server_ms = 0;
     enum tg_error error = tgc_open(&options, &client, fault);

@@ -7,6 +7,7 @@
 #include "loadgen/control.h"
 #include "loadgen/live.h"
 #include "loadgen/progress.h"
+#include "loadgen/target.h"
 
 #include <errno.h>
 #include <math.h>
@@ -128,6 +129,9 @@ static void prepare_shared(struct run *run)
         .in_room = 64 * 1024 + (o->batch > 1 ? o->batch * 192 : 0),
         .out_room = order_room > 64 * 1024 ? order_room : 64 * 1024,
     };
+    s->shape.tls = lg_target_tls();
+    if (s->shape.tls)
+        lg_target_tls_name(o->server, s->shape.tls_name);
     pthread_barrier_init(&s->ready, NULL, o->threads + 1);
     pthread_barrier_init(&s->go, NULL, o->threads + 1);
 }

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "loadgen/target.h"
 
 #include <stdlib.h>
 
@@ -309,7 +310,8 @@ uint64_t lg_teller_unanswered(const struct lg_teller *teller)
 static enum tg_error open_links(struct lg_teller *teller, struct tg_fault *fault)
 {
     const struct lg_options *o = teller->options;
-    struct tgc_options options = {.server = o->server, .window = o->pipeline * LG_STORY_ASKS_MAX};
+    struct tgc_options options = lg_target_options(o->server);
+    options.window = o->pipeline * LG_STORY_ASKS_MAX;
     enum tg_error error = TG_ERR_OK;
     for (uint32_t i = 0; !error && i < teller->link_count; i++)
         error = tgc_open(&options, &teller->links[i].client, fault);

@@ -10,6 +10,7 @@
 #include "loadgen/render.h"
 #include "loadgen/report.h"
 #include "loadgen/scenario.h"
+#include "loadgen/target.h"
 
 #include <string.h>
 
@@ -124,6 +125,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "tidegate-load: %s\n", fault.text);
         return LG_USAGE;
     }
+    if (lg_target_set(&options, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegate-load: %s\n", fault.text);
+        return LG_USAGE;
+    }
     lg_machine_read(&machine);
     if (options.probe && lg_machine_probe(&machine, options.probe, &fault) != TG_ERR_OK) {
         fprintf(stderr, "tidegate-load: %s\n", fault.text);
@@ -137,5 +142,6 @@ int main(int argc, char **argv)
     result->machine = machine;
     int status = report(&options, result);
     lg_result_free(result);
+    lg_target_clear();
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "loadgen/live.h"
+#include "loadgen/target.h"
 
 #include <stdio.h>
 
@@ -104,7 +105,8 @@ static bool wait_for_next(struct lg_vitals *v)
 static void *vitals_main(void *argument)
 {
     struct lg_vitals *v = argument;
-    struct tgc_options options = {.server = v->server, .connect_ms = ANSWER_MS};
+    struct tgc_options options = lg_target_options(v->server);
+    options.connect_ms = ANSWER_MS;
     struct tgc_client *client = NULL;
     struct tg_fault fault;
     bool goes_on = wait_until(v, v->start_ns);

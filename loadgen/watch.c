@@ -1,6 +1,7 @@
 #include "loadgen/watch.h"
 
 #include "base/clock.h"
+#include "loadgen/target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -413,7 +414,7 @@ enum tg_error lg_watch_open(struct lg_watch *watch, const char *server, uint64_t
     watch->patience_ms = (uint32_t)(patience_ms > 1000 ? patience_ms : 1000);
     watch->ledger = ledger;
     snprintf(watch->group, sizeof(watch->group), "load-%" PRIu64, sale_id);
-    struct tgc_options options = {.server = server};
+    struct tgc_options options = lg_target_options(server);
     enum tg_error error = tgc_open(&options, &watch->client, fault);
     return error ? error : make_group(watch, fault);
 }

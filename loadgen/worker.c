@@ -256,6 +256,29 @@ static void close_if_idle(struct lg_worker *w, struct lg_conn *c)
                        (double)(w->now_ns - c->down_since_ns) / 1e9);
 }
 
+static void come_up(struct lg_worker *w, struct lg_conn *c)
+{
+    c->state = LG_CONN_UP;
+    c->up_at_ns = w->now_ns;
+    w->up_count++;
+    if (c->connected)
+        w->stats.reconnects++;
+    c->connected = true;
+    fill(w, c, is_open_loop(w) ? 0 : UINT32_MAX);
+}
+
+static void begin_tls(struct lg_worker *w, struct lg_conn *c)
+{
+    struct tg_fault fault;
+    if (!lg_conn_secure(c, &w->shared->shape, &fault)) {
+        lg_worker_fail(w, fault.error, "%s", fault.text);
+        drop(w, c);
+        return;
+    }
+    lg_conn_send(c, &w->ring);
+    lg_conn_receive(c, &w->ring, &w->shared->shape);
+}
+
 static void on_connect(struct lg_worker *w, struct lg_conn *c, int result)
 {
     c->connect_pending = false;
@@ -263,38 +286,82 @@ static void on_connect(struct lg_worker *w, struct lg_conn *c, int result)
         drop(w, c);
     if (c->state != LG_CONN_CONNECTING)
         return;
-    c->state = LG_CONN_UP;
-    c->up_at_ns = w->now_ns;
-    w->up_count++;
-    if (c->connected)
-        w->stats.reconnects++;
-    c->connected = true;
+    if (w->shared->shape.tls) {
+        begin_tls(w, c);
+        return;
+    }
+    come_up(w, c);
     lg_conn_receive(c, &w->ring, &w->shared->shape);
-    fill(w, c, is_open_loop(w) ? 0 : UINT32_MAX);
 }
 
 static void on_send(struct lg_worker *w, struct lg_conn *c, int result)
 {
     c->send_pending = false;
-    if (c->state != LG_CONN_UP)
+    if (c->state != LG_CONN_UP && c->state != LG_CONN_CONNECTING)
         return;
     if (result <= 0) {
         drop(w, c);
         return;
     }
-    c->out_sent += (uint32_t)result;
-    if (c->out_sent < c->out_bytes) {
+    uint32_t *sent = c->session ? &c->cipher_sent : &c->out_sent;
+    uint32_t *bytes = c->session ? &c->cipher_bytes : &c->out_bytes;
+    *sent += (uint32_t)result;
+    if (*sent < *bytes) {
         lg_conn_send(c, &w->ring);
         return;
     }
-    c->out_bytes = c->out_sent = 0;
+    *bytes = *sent = 0;
     fill(w, c, is_open_loop(w) ? 0 : UINT32_MAX);
+}
+
+/* The session is not what it must be to go on. A server that we do not believe, or that does not
+ * believe us, will not change its mind. */
+static void lose_tls(struct lg_worker *w, struct lg_conn *c)
+{
+    if (tls_session_state(c->session) == TLS_FAILED)
+        lg_worker_fail(w, TG_ERR_PROTOCOL, "no TLS with %s: %s", w->shared->server,
+                       tls_session_why(c->session));
+    drop(w, c);
+}
+
+/* Ciphertext came: shakes hands, or reads answers. False when the connection was dropped. */
+static bool take_cipher(struct lg_worker *w, struct lg_conn *c, uint32_t bytes)
+{
+    uint32_t clear = lg_conn_decrypt(c, &w->shared->shape, bytes);
+    while (clear > 0) {
+        if (c->state == LG_CONN_CONNECTING)
+            come_up(w, c);
+        if (!lg_answers_read(w, c)) {
+            drop(w, c);
+            return false;
+        }
+        clear = lg_conn_decrypt(c, &w->shared->shape, 0);
+    }
+    enum tls_state state = tls_session_state(c->session);
+    if (state == TLS_ENDED || state == TLS_FAILED) {
+        lose_tls(w, c);
+        return false;
+    }
+    if (state == TLS_OPEN && c->state == LG_CONN_CONNECTING)
+        come_up(w, c);
+    if (lg_conn_must_speak(c))
+        lg_conn_send(c, &w->ring);
+    return true;
+}
+
+static bool take_clear(struct lg_worker *w, struct lg_conn *c, uint32_t bytes)
+{
+    c->in_bytes += bytes;
+    if (lg_answers_read(w, c))
+        return true;
+    drop(w, c);
+    return false;
 }
 
 static void on_receive(struct lg_worker *w, struct lg_conn *c, int result)
 {
     c->receive_pending = false;
-    if (c->state != LG_CONN_UP)
+    if (c->state != LG_CONN_UP && c->state != LG_CONN_CONNECTING)
         return;
     if (result <= 0) {
         drop(w, c);
@@ -302,11 +369,10 @@ static void on_receive(struct lg_worker *w, struct lg_conn *c, int result)
     }
     w->now_ns = tg_clock_mono_ns();
     c->down_since_ns = 0;
-    c->in_bytes += (uint32_t)result;
-    if (!lg_answers_read(w, c)) {
-        drop(w, c);
+    bool goes_on =
+        c->session ? take_cipher(w, c, (uint32_t)result) : take_clear(w, c, (uint32_t)result);
+    if (!goes_on)
         return;
-    }
     lg_conn_receive(c, &w->ring, &w->shared->shape);
     if (!is_open_loop(w))
         fill(w, c, UINT32_MAX);

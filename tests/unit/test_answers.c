@@ -28,7 +28,8 @@ static void set_up(uint32_t batch)
     cr_assert(lg_plan_init(&plan, &settings, lg_plan_items(1, 100, 1)));
     shared.plan = &plan;
     shared.server = "test";
-    shared.shape = (struct lg_conn_shape){FRAMES, batch, 65536, 65536};
+    shared.shape = (struct lg_conn_shape){
+        .frames = FRAMES, .batch = batch, .in_room = 65536, .out_room = 65536};
     worker.shared = &shared;
     worker.now_ns = NOW;
     worker.phase = LG_PHASE_MEASURE;
