@@ -103,9 +103,17 @@ static bool is_reading(const char *method)
     return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
 
-/* Called when the head of a request is there, again for each piece of a body, and again behind it.
- * Nothing here takes a body: a request that has one is answered without reading it, and its
- * connection closes. */
+static bool has_body(struct MHD_Connection *connection)
+{
+    const char *bytes =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return (bytes && strcmp(bytes, "0") != 0) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                       MHD_HTTP_HEADER_TRANSFER_ENCODING);
+}
+
+/* Called when the head of a request is there, and again behind it. Nothing here takes a body: a
+ * request that has one is refused by its head, and its connection closes. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_bytes, void **own)
@@ -115,20 +123,20 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         .admin = context, .connection = connection, .path = path, .status = MHD_HTTP_OK};
     (void)version;
     (void)upload;
+    (void)upload_bytes;
     if (!is_reading(method)) {
         srv_exchange_fail(&exchange, MHD_HTTP_METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED",
                           "%.16s is not answered here: GET and HEAD are", method);
         return send_answer(&exchange);
     }
-    if (!*own) {
-        *own = &seen;
-        return MHD_YES;
-    }
-    if (*upload_bytes > 0) {
-        *upload_bytes = 0;
+    if (!*own && has_body(connection)) {
         srv_exchange_fail(&exchange, MHD_HTTP_CONTENT_TOO_LARGE, "NO_BODY",
                           "a request here has no body");
         return send_answer(&exchange);
+    }
+    if (!*own) {
+        *own = &seen;
+        return MHD_YES;
     }
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_parameter, &exchange.query);
     srv_routes_answer(&exchange);

@@ -14,8 +14,10 @@ enum tg_error srv_books_create(struct srv_books *books, const struct eng_catalog
                                struct sto_reader *reader, uint64_t start_sequence,
                                struct tg_fault *fault)
 {
-    *books =
-        (struct srv_books){.catalog = catalog, .reader = reader, .start_sequence = start_sequence};
+    *books = (struct srv_books){.catalog = catalog,
+                                .reader = reader,
+                                .start_sequence = start_sequence,
+                                .step = SRV_BOOKS_STEP};
     books->sales = tg_mem_map(catalog->sales_max * sizeof(*books->sales));
     books->page = malloc(TG_EVENTS_PAGE_MAX * sizeof(*books->page));
     if (books->sales && books->page)
@@ -57,8 +59,9 @@ bool srv_walk_note(struct srv_walk *walk, uint64_t last_id, uint64_t sequence)
 
 void srv_walk_forget(struct srv_walk *walk, uint64_t followed)
 {
-    while (walk->first < walk->count && walk->pieces[walk->first].sequence <= followed)
-        walk->first++;
+    for (; walk->first < walk->count && walk->pieces[walk->first].sequence <= followed;
+         walk->first++)
+        walk->settled_id = walk->pieces[walk->first].last_id;
     if (walk->first == walk->count)
         walk->first = walk->count = 0;
 }
@@ -67,6 +70,8 @@ bool srv_walk_counts(const struct srv_walk *walk, uint64_t id, uint64_t sequence
 {
     if (id > walk->last_id)
         return false; /* it will be walked with the event */
+    if (id <= walk->settled_id)
+        return true;
     uint32_t low = walk->first, high = walk->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -225,7 +230,7 @@ static enum tg_error walk_orders(struct srv_books *books, uint64_t last, bool *m
 {
     bool end;
     uint64_t last_id;
-    enum tg_error error = sto_read_orders(books->reader, books->orders.last_id, SRV_BOOKS_STEP,
+    enum tg_error error = sto_read_orders(books->reader, books->orders.last_id, books->step,
                                           on_order, books, &last_id, &end, fault);
     if (!srv_walk_note(&books->orders, last_id, last) && !error)
         error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the figures of sales");
@@ -238,7 +243,7 @@ static enum tg_error walk_teams(struct srv_books *books, uint64_t last, bool *mo
 {
     bool end;
     uint64_t last_id;
-    enum tg_error error = sto_read_teams(books->reader, books->teams.last_id, SRV_BOOKS_STEP / 8,
+    enum tg_error error = sto_read_teams(books->reader, books->teams.last_id, (books->step + 7) / 8,
                                          on_team, books, &last_id, &end, fault);
     if (!srv_walk_note(&books->teams, last_id, last) && !error)
         error = tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the figures of sales");
@@ -256,11 +261,10 @@ static enum tg_error follow(struct srv_books *books, uint64_t first, uint64_t la
         books->followed = first - 1;
     uint32_t filled, looked = 0;
     enum tg_error error = TG_ERR_OK;
-    while (!error && books->followed < last && looked < SRV_BOOKS_STEP) {
+    while (!error && books->followed < last && looked < books->step) {
         uint64_t next, newest;
-        error =
-            sto_read_events(books->reader, books->followed, FOLLOWED_TYPES, TG_EVENTS_PAGE_MAX,
-                            SRV_BOOKS_STEP, books->page, &filled, &next, &first, &newest, fault);
+        error = sto_read_events(books->reader, books->followed, FOLLOWED_TYPES, TG_EVENTS_PAGE_MAX,
+                                books->step, books->page, &filled, &next, &first, &newest, fault);
         looked += (uint32_t)(next - books->followed);
         for (uint32_t i = 0; !error && i < filled; i++) {
             error = count_event(books, &books->page[i], fault);

@@ -48,7 +48,8 @@ struct srv_piece {
 /* How far one table was walked. */
 struct srv_walk {
     uint64_t last_id;
-    struct srv_piece *pieces; /* oldest first; both fields grow */
+    uint64_t settled_id;      /* rows up to here: every event that is not followed yet counts */
+    struct srv_piece *pieces; /* behind those; oldest first, both fields grow */
     uint32_t first;           /* pieces before this one do not matter any more */
     uint32_t count;
     uint32_t room;
@@ -59,6 +60,7 @@ struct srv_books {
     struct sto_reader *reader;         /* borrowed */
     struct srv_sale_books *sales;      /* by sale number; catalog->sales_max of them */
     uint64_t start_sequence;           /* newest when the daemon started */
+    uint32_t step;                     /* SRV_BOOKS_STEP; tests make it smaller */
     struct srv_walk orders;
     struct srv_walk teams;
     uint64_t followed;       /* events up to here are counted */

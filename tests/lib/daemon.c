@@ -201,6 +201,11 @@ static bool read_ready(struct daemon *daemon, int fd)
                &daemon->recovered_orders);
     cr_assert_eq(fields, 2, "no ready line: %s", line);
     daemon->port = (uint16_t)port;
+    const char *admin = strstr(line, " admin=127.0.0.1:");
+    unsigned admin_port = 0;
+    if (admin)
+        cr_assert_eq(sscanf(admin, " admin=127.0.0.1:%u", &admin_port), 1);
+    daemon->admin_port = (uint16_t)admin_port;
     snprintf(daemon->address, sizeof(daemon->address), "127.0.0.1:%u", port);
     return true;
 }

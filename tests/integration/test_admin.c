@@ -1,0 +1,616 @@
+/* The admin listener of a real daemon: what it tells, and what it bears. */
+#include "base/clock.h"
+#include "tests/lib/http.h"
+#include "tests/lib/life.h"
+#include "tests/lib/pending.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct scene {
+    struct daemon daemon;
+    struct tgc_client *client;
+};
+
+static void open_scene(struct scene *scene, const char *key)
+{
+    *scene = (struct scene){0};
+    daemon_start(&scene->daemon, "--threads", "2", "--admin-listen", "127.0.0.1:0", "--set",
+                 key ? key : "admin.clients_max=256", NULL);
+    scene->client = sale_client(&scene->daemon);
+}
+
+static void close_scene(struct scene *scene)
+{
+    if (scene->client)
+        tgc_close(scene->client);
+    daemon_end(&scene->daemon);
+}
+
+/* --- figures --- */
+
+/* One sale as /api/sales/ID tells it, once the books hold `placed` orders, `paid` of them paid. */
+static json_t *wait_for_sale(const struct daemon *daemon, uint64_t sale_id, json_int_t placed,
+                             json_int_t paid)
+{
+    char path[64];
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    snprintf(path, sizeof(path), "/api/sales/%" PRIu64, sale_id);
+    for (;;) {
+        json_t *sale = http_get_json(daemon, path);
+        if (http_number(sale, "funnel.reserved") == placed &&
+            http_number(sale, "funnel.paid") == paid)
+            return sale;
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "%" PRId64 " orders, %" PRId64 " paid",
+                  (int64_t)http_number(sale, "funnel.reserved"),
+                  (int64_t)http_number(sale, "funnel.paid"));
+        json_decref(sale);
+        usleep(10000);
+    }
+}
+
+/* Three orders of which two are paid and one of them is refunded, and four refusals. */
+static void trade(struct tgc_client *client)
+{
+    uint64_t ids[3];
+    sale_create(client, 7, "A", 5, 0);
+    for (uint64_t user = 1; user <= 3; user++) {
+        struct tg_order order = sale_order(7, "A", user, user == 3 ? 2 : 1);
+        struct tg_answer answer = sale_place(client, &order);
+        sale_assert_verdict(answer.verdict, TG_ACCEPTED);
+        ids[user - 1] = answer.order_id;
+    }
+    sale_assert_verdict(life_pay(client, ids[0], "p0", SALE_PRICE).verdict, TG_OK);
+    sale_assert_verdict(life_pay(client, ids[2], "p2", 2 * SALE_PRICE).verdict, TG_OK);
+    sale_assert_verdict(life_request_refund(client, ids[0], 0, false).verdict, TG_OK);
+    for (uint64_t user = 4; user <= 7; user++)
+        sale_assert_verdict(sale_buy(client, 7, "A", user, 2), TG_INSUFFICIENT_STOCK);
+}
+
+static void expect_trade(const struct daemon *daemon, json_int_t attempts)
+{
+    json_t *sale = wait_for_sale(daemon, 7, 3, 2);
+    cr_assert_eq(http_number(sale, "funnel.attempts"), attempts);
+    cr_assert_eq(http_number(sale, "funnel.confirmed"), 2);
+    cr_assert_eq(http_number(sale, "gmv_minor"), 3 * SALE_PRICE);
+    cr_assert_eq(http_number(sale, "average_order_minor"), 3 * SALE_PRICE / 2);
+    cr_assert_eq(http_number(sale, "placed_minor"), 4 * SALE_PRICE);
+    cr_assert_eq(http_number(sale, "initial_units"), 5);
+    cr_assert_eq(http_number(sale, "available_units"), 1);
+    cr_assert_eq(http_number(sale, "reserved_units"), 1);
+    cr_assert_eq(http_number(sale, "sold_units"), 3);
+    cr_assert_str_eq(json_string_value(json_object_get(sale, "sale_id")), "7");
+    cr_assert_str_eq(json_string_value(json_object_get(sale, "state")), "OPEN");
+    cr_assert_str_eq(json_string_value(json_object_get(sale, "kind")), "SECKILL");
+    json_t *item = json_array_get(json_object_get(sale, "items"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(item, "sku")), "A");
+    cr_assert_eq(http_number(item, "sold_units"), 3);
+    json_decref(sale);
+}
+
+Test(admin, tells_what_became_of_orders_and_again_after_a_crash)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    trade(scene.client);
+    expect_trade(&scene.daemon, 7);
+    tgc_close(scene.client);
+    scene.client = NULL;
+    daemon_kill(&scene.daemon);
+    daemon_restart(&scene.daemon);
+    /* Refusals are not kept: of before the start it knows the orders that stand. */
+    expect_trade(&scene.daemon, 3);
+    close_scene(&scene);
+}
+
+Test(admin, tells_what_became_of_teams)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    Tidegate__V1__CreateSaleRequest *message = sale_message(8, "T", 100);
+    Tidegate__V1__GroupBuyRules rules = TIDEGATE__V1__GROUP_BUY_RULES__INIT;
+    rules.team_size = 2;
+    rules.team_lifetime_s = 3600;
+    rules.at_deadline = TIDEGATE__V1__TEAM_DEADLINE__TEAM_DEADLINE_FAIL;
+    message->sale->kind = TIDEGATE__V1__SALE_KIND__SALE_KIND_GROUP_BUY;
+    message->sale->group_buy = &rules;
+    sale_assert_verdict(sale_create_message(scene.client, message, ""), TG_OK);
+    struct tg_order orders[] = {sale_order(8, "T", 1, 1), sale_order(8, "T", 2, 1),
+                                sale_order(8, "T", 3, 1), sale_order(8, "T", 4, 1)};
+    struct tg_answer formed = life_open_team(scene.client, &orders[0]);
+    struct tg_answer open = life_open_team(scene.client, &orders[1]);
+    struct tg_answer never = life_open_team(scene.client, &orders[2]);
+    life_pay(scene.client, formed.order_id, "a", SALE_PRICE);
+    life_pay(scene.client, open.order_id, "b", SALE_PRICE);
+    struct tg_answer joined = life_join_team(scene.client, formed.order_id, false, &orders[3]);
+    sale_assert_verdict(joined.verdict, TG_ACCEPTED);
+    life_pay(scene.client, joined.order_id, "c", SALE_PRICE);
+    life_cancel(scene.client, never.order_id);
+    for (int start = 0; start < 2; start++) {
+        json_t *sale = wait_for_sale(&scene.daemon, 8, 4, 3);
+        cr_assert_eq(http_number(sale, "teams.open"), 1);
+        cr_assert_eq(http_number(sale, "teams.formed"), 1);
+        cr_assert_eq(http_number(sale, "teams.failed"), 0, "nobody knew of that one");
+        cr_assert_eq(http_number(sale, "funnel.confirmed"), 2);
+        cr_assert_eq(http_number(sale, "funnel.attempts"), 4);
+        json_decref(sale);
+        if (start == 0) {
+            tgc_close(scene.client);
+            scene.client = NULL;
+            daemon_kill(&scene.daemon);
+            daemon_restart(&scene.daemon);
+        }
+    }
+    close_scene(&scene);
+}
+
+Test(admin, lists_sales_items_and_the_top_of_them_by_pages)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    sale_create_many(scene.client, 1, 30, 100);
+    sale_create(scene.client, UINT64_MAX, "A", 10, 0);
+    for (int i = 0; i < 3; i++)
+        sale_buy(scene.client, 1, "S17", (uint64_t)i + 1, 2);
+    sale_buy(scene.client, 1, "S4", 9, 1);
+    json_t *sales = http_get_json(&scene.daemon, "/api/sales?offset=1&limit=1");
+    cr_assert_eq(http_number(sales, "total"), 2);
+    json_t *sale = json_array_get(json_object_get(sales, "sales"), 0);
+    cr_assert_eq(json_array_size(json_object_get(sales, "sales")), 1);
+    cr_assert_str_eq(json_string_value(json_object_get(sale, "sale_id")), "18446744073709551615");
+    cr_assert_eq(http_number(sale, "items"), 1);
+    json_decref(sales);
+    json_t *one = http_get_json(&scene.daemon, "/api/sales/1?offset=28");
+    json_t *items = json_object_get(one, "items");
+    cr_assert_eq(json_array_size(items), 2);
+    cr_assert_eq(http_number(one, "item_count"), 30);
+    cr_assert_eq(http_number(one, "available_units"), 30 * 100 - 7);
+    json_decref(one);
+    json_t *top = http_get_json(&scene.daemon, "/api/sales/1/top?limit=2");
+    items = json_object_get(top, "items");
+    cr_assert_eq(json_array_size(items), 2);
+    cr_assert_eq(http_number(json_array_get(items, 0), "reserved_units"), 6);
+    cr_assert_eq(http_number(json_array_get(items, 1), "reserved_units"), 1);
+    json_decref(top);
+    close_scene(&scene);
+}
+
+Test(admin, tells_of_items_that_run_low)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    sale_create(scene.client, 1, "LOW", 10, 0);
+    sale_create(scene.client, 2, "HIGH", 100, 0);
+    sale_buy(scene.client, 1, "LOW", 1, 9);
+    sale_buy(scene.client, 2, "HIGH", 1, 89);
+    for (bool found = false; !found;) {
+        json_t *alerts = http_get_json(&scene.daemon, "/api/alerts");
+        json_t *list = json_object_get(alerts, "alerts"), *alert;
+        size_t i;
+        json_array_foreach(list, i, alert)
+        {
+            if (strcmp(json_string_value(json_object_get(alert, "name")), "low_stock") != 0)
+                continue;
+            found = true;
+            cr_assert_str_eq(json_string_value(json_object_get(alert, "sku")), "LOW");
+            cr_assert_str_eq(json_string_value(json_object_get(alert, "sale_id")), "1");
+            cr_assert_str_eq(json_string_value(json_object_get(alert, "severity")), "warning");
+            cr_assert_eq(http_number(alert, "value"), 1);
+            cr_assert_eq(http_number(alert, "threshold"), 1);
+        }
+        json_decref(alerts);
+    }
+    close_scene(&scene);
+}
+
+/* --- streams --- */
+
+Test(admin, a_stream_begins_at_once_and_follows_the_sale)
+{
+    struct scene scene;
+    struct http_stream stream;
+    open_scene(&scene, NULL);
+    sale_create(scene.client, 3, "A", 10, 0);
+    http_stream_open(&stream, &scene.daemon, "/api/stream?sale=3");
+    json_t *snapshot = http_stream_next(&stream);
+    cr_assert_eq(http_number(snapshot, "sale.available_units"), 10);
+    cr_assert_eq(json_array_size(json_object_get(snapshot, "sales")), 1);
+    json_decref(snapshot);
+    sale_buy(scene.client, 3, "A", 1, 4);
+    sale_buy(scene.client, 3, "A", 2, 7);
+    for (json_int_t left = 10, reserved = 0, refused = 0; left != 6 || reserved != 1 || !refused;) {
+        snapshot = http_stream_next(&stream);
+        cr_assert_not_null(snapshot);
+        left = http_number(snapshot, "sale.available_units");
+        reserved = http_number(snapshot, "funnel.reserved");
+        refused = json_integer_value(
+            json_object_get(json_object_get(json_object_get(snapshot, "totals"), "by_verdict"),
+                            "INSUFFICIENT_STOCK"));
+        json_decref(snapshot);
+    }
+    http_stream_close(&stream);
+    close_scene(&scene);
+}
+
+Test(admin, streams_are_bounded_and_a_place_is_free_again)
+{
+    struct scene scene;
+    struct http_stream streams[2];
+    open_scene(&scene, "admin.streams_max=2");
+    for (int i = 0; i < 2; i++) {
+        http_stream_open(&streams[i], &scene.daemon, "/api/stream");
+        json_decref(http_stream_next(&streams[i]));
+    }
+    struct http_answer answer = http_get(&scene.daemon, "/api/stream");
+    cr_assert_eq(answer.status, 503);
+    cr_assert_str_eq(http_header(&answer, "Retry-After"), "1");
+    cr_assert_not_null(strstr(answer.body, "TOO_MANY_STREAMS"));
+    http_free(&answer);
+    http_stream_close(&streams[0]);
+    for (json_t *snapshot = NULL; !snapshot;) {
+        http_stream_open(&streams[0], &scene.daemon, "/api/stream");
+        snapshot = http_stream_next(&streams[0]);
+        if (snapshot)
+            json_decref(snapshot);
+        else
+            http_stream_close(&streams[0]);
+    }
+    for (int i = 0; i < 2; i++)
+        http_stream_close(&streams[i]);
+    close_scene(&scene);
+}
+
+Test(admin, streams_end_when_the_daemon_does)
+{
+    struct scene scene;
+    struct http_stream stream;
+    open_scene(&scene, NULL);
+    http_stream_open(&stream, &scene.daemon, "/api/stream");
+    json_decref(http_stream_next(&stream));
+    daemon_stop(&scene.daemon);
+    for (json_t *snapshot; (snapshot = http_stream_next(&stream));)
+        json_decref(snapshot);
+    http_stream_close(&stream);
+    close_scene(&scene);
+}
+
+/* --- health --- */
+
+static void expect_not_ready(const struct daemon *daemon, const char *reason)
+{
+    struct http_answer answer = http_get(daemon, "/readyz");
+    cr_assert_eq(answer.status, 503, "%s", answer.body);
+    cr_assert_not_null(strstr(answer.body, reason), "%s", answer.body);
+    cr_assert_str_eq(http_header(&answer, "Retry-After"), "1");
+    http_free(&answer);
+    answer = http_get(daemon, "/healthz");
+    cr_assert_eq(answer.status, 200);
+    http_free(&answer);
+}
+
+Test(admin, is_not_ready_while_it_drains)
+{
+    struct scene scene = {.daemon = {.with_faults = true}};
+    struct peer peer;
+    daemon_start(&scene.daemon, "--admin-listen", "127.0.0.1:0", NULL);
+    scene.client = sale_client(&scene.daemon);
+    pending_create_sale(scene.client, sale_message(1, "A", 10));
+    peer_open(&peer, &scene.daemon);
+    json_decref(http_get_json(&scene.daemon, "/readyz"));
+    daemon_disk_hold(&scene.daemon);
+    struct tg_order order = sale_order(1, "A", 1, 1);
+    pending_order(&peer, 1, &order);
+    daemon_disk_wait(&scene.daemon);
+    kill(scene.daemon.pid, SIGTERM);
+    daemon_log_wait(&scene.daemon, "draining");
+    expect_not_ready(&scene.daemon, "DRAINING");
+    daemon_disk_release(&scene.daemon);
+    sale_assert_verdict(pending_answer(&peer, 1).verdict, TG_ACCEPTED);
+    cr_assert_eq(daemon_wait(&scene.daemon), 0);
+    peer_close(&peer);
+    close_scene(&scene);
+}
+
+Test(admin, version_and_readiness_are_told)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    json_t *version = http_get_json(&scene.daemon, "/version");
+    cr_assert_eq(http_number(version, "threads"), 2);
+    cr_assert(http_number(version, "started_at_ms") > 1600000000000);
+    json_decref(version);
+    json_decref(http_get_json(&scene.daemon, "/readyz"));
+    json_decref(http_get_json(&scene.daemon, "/healthz"));
+    close_scene(&scene);
+}
+
+Test(admin, is_not_ready_while_the_storage_is_full)
+{
+    struct scene scene;
+    open_scene(&scene, "storage.map_mib=2");
+    sale_create(scene.client, 1, "A", 1000000, 0);
+    enum tg_verdict verdict = TG_ACCEPTED;
+    for (uint64_t user = 1; verdict == TG_ACCEPTED; user++)
+        verdict = sale_buy(scene.client, 1, "A", user, 1);
+    sale_assert_verdict(verdict, TG_STORAGE_FULL);
+    expect_not_ready(&scene.daemon, "STORAGE_FULL");
+    json_t *alerts = http_get_json(&scene.daemon, "/api/alerts");
+    json_decref(alerts);
+    close_scene(&scene);
+}
+
+/* --- metrics --- */
+
+Test(admin, metrics_count_what_was_answered)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    trade(scene.client);
+    json_decref(wait_for_sale(&scene.daemon, 7, 3, 2));
+    struct http_answer answer = http_get(&scene.daemon, "/metrics");
+    cr_assert_eq(answer.status, 200);
+    cr_assert_str_eq(http_header(&answer, "Content-Type"),
+                     "text/plain; version=0.0.4; charset=utf-8");
+    const struct {
+        const char *sample;
+        double value;
+    } expected[] = {
+        {"tidegate_orders_total{verdict=\"ACCEPTED\"}", 3},
+        {"tidegate_orders_total{verdict=\"INSUFFICIENT_STOCK\"}", 4},
+        {"tidegate_orders_total{verdict=\"SOLD_OUT\"}", 0},
+        {"tidegate_item_available_units{sale=\"7\",sku=\"A\"}", 1},
+        {"tidegate_item_sold_units{sale=\"7\",sku=\"A\"}", 3},
+        {"tidegate_sale_attempts_total{sale=\"7\"}", 7},
+        {"tidegate_sale_orders_total{sale=\"7\"}", 3},
+        {"tidegate_sale_paid_minor_total{sale=\"7\"}", 3 * SALE_PRICE},
+        {"tidegate_journal_pending_records{core=\"0\"}", 0},
+        {"tidegate_db_rows{table=\"orders\"}", 3},
+        {"tidegate_items_left_out", 0},
+        {"tidegate_storage_full", 0},
+    };
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        cr_assert_float_eq(http_metric(answer.body, expected[i].sample), expected[i].value, 1e-9,
+                           "%s", expected[i].sample);
+    double commits = http_metric(answer.body, "tidegate_commit_seconds_count");
+    cr_assert(commits >= 7, "a sale, three orders, two payments, a refund: %f", commits);
+    cr_assert(http_metric(answer.body, "tidegate_commit_seconds_sum") > 0);
+    cr_assert_float_eq(http_metric(answer.body, "tidegate_commit_seconds_bucket{le=\"+Inf\"}"),
+                       commits, 1e-9);
+    cr_assert(http_metric(answer.body, "tidegate_thread_cpu_seconds_total{thread=\"core0\"}") > 0);
+    http_free(&answer);
+    close_scene(&scene);
+}
+
+Test(admin, series_of_items_are_bounded_and_the_rest_is_counted)
+{
+    struct scene scene;
+    open_scene(&scene, "admin.stock_series_max=5");
+    sale_create_many(scene.client, 1, 12, 100);
+    struct http_answer answer = http_get(&scene.daemon, "/metrics");
+    int told = 0;
+    for (const char *at = answer.body; (at = strstr(at, "tidegate_item_available_units{")); at++)
+        told++;
+    cr_assert_eq(told, 5);
+    cr_assert_float_eq(http_metric(answer.body, "tidegate_items_left_out"), 7, 1e-9);
+    http_free(&answer);
+    close_scene(&scene);
+}
+
+/* --- bad input --- */
+
+static void expect_status(const struct daemon *daemon, const char *request, int status,
+                          const char *reason)
+{
+    int fd = http_connect(daemon);
+    http_send(fd, request);
+    struct http_answer answer = http_read(fd);
+    cr_assert_eq(answer.status, status, "%d, not %d, for %s", answer.status, status, request);
+    if (reason) {
+        json_t *json = json_loads(answer.body, 0, NULL);
+        json_t *error = json_object_get(json, "error");
+        cr_assert_str_eq(json_string_value(json_object_get(error, "reason")), reason);
+        cr_assert(json_is_string(json_object_get(error, "message")));
+        json_decref(json);
+    }
+    http_free(&answer);
+}
+
+#define REST " HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+
+Test(admin, what_it_cannot_do_is_told_precisely)
+{
+    static const struct {
+        const char *request;
+        int status;
+        const char *reason;
+    } cases[] = {
+        {"POST /api/sales" REST, 405, "METHOD_NOT_ALLOWED"},
+        {"DELETE /api/sales/1" REST, 405, "METHOD_NOT_ALLOWED"},
+        {"OPTIONS /" REST, 405, "METHOD_NOT_ALLOWED"},
+        {"PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 999999999\r\n\r\n", 405,
+         "METHOD_NOT_ALLOWED"},
+        {"GET /nothing" REST, 404, "NOT_FOUND"},
+        {"GET /assets/" REST, 404, "NOT_FOUND"},
+        {"GET /assets/../assets/page.js/.." REST, 404, "NOT_FOUND"},
+        {"GET /../../../../etc/passwd" REST, 404, "NOT_FOUND"},
+        {"GET /assets/..%2f..%2f..%2fetc%2fpasswd" REST, 404, "NOT_FOUND"},
+        {"GET /%2e%2e/%2e%2e/etc/passwd" REST, 404, "NOT_FOUND"},
+        {"GET //etc/passwd" REST, 404, "NOT_FOUND"},
+        {"GET /assets/%00" REST, 404, "NOT_FOUND"},
+        {"GET /api/sales/" REST, 404, "UNKNOWN_SALE"},
+        {"GET /api/sales/99" REST, 404, "UNKNOWN_SALE"},
+        {"GET /api/sales/99999999999999999999" REST, 404, "UNKNOWN_SALE"},
+        {"GET /api/sales/-1" REST, 404, "NOT_FOUND"},
+        {"GET /api/sales/1/top/more" REST, 404, "NOT_FOUND"},
+        {"GET /api/stream?sale=99" REST, 404, "UNKNOWN_SALE"},
+        {"GET /api/stream?sale=0" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/stream?sale=x" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/sales?limit=0" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/sales?limit=1001" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/sales?limit" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/sales?limit=1&limit=2" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /api/sales?lim%3Cscript%3E=1" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /metrics?x=1" REST, 400, "INVALID_ARGUMENT"},
+        {"GET /healthz HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello", 413, "NO_BODY"},
+    };
+    struct scene scene;
+    open_scene(&scene, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        expect_status(&scene.daemon, cases[i].request, cases[i].status, cases[i].reason);
+    int fd = http_connect(&scene.daemon);
+    http_send(fd, "POST /" REST);
+    struct http_answer answer = http_read(fd);
+    cr_assert_str_eq(http_header(&answer, "Allow"), "GET, HEAD");
+    http_free(&answer);
+    answer = http_get(&scene.daemon, "/api/sales?limit=no");
+    cr_assert_not_null(strstr(answer.body, "limit must be"), "the parameter is named");
+    http_free(&answer);
+    close_scene(&scene);
+}
+
+/* `before`, `count` letters, `after`. */
+static char *long_request(const char *before, size_t count, const char *after)
+{
+    size_t bytes = strlen(before);
+    char *text = malloc(bytes + count + strlen(after) + 1);
+    cr_assert_not_null(text);
+    memcpy(text, before, bytes);
+    memset(text + bytes, 'a', count);
+    memcpy(text + bytes + count, after, strlen(after) + 1);
+    return text;
+}
+
+Test(admin, heads_that_are_huge_or_no_http_are_refused)
+{
+    static const struct {
+        const char *before;
+        size_t bytes;
+        const char *after;
+        int status; /* 0: whatever, or no answer at all */
+    } cases[] = {
+        {"GET /", 100000, " HTTP/1.1\r\nHost: t\r\n\r\n", 414},
+        {"GET / HTTP/1.1\r\nHost: t\r\nX: ", 100000, "\r\n\r\n", 431},
+        {"GET / HTTP/1.1\r\nHost: t\r\n", 100000, ": x\r\n\r\n", 431},
+        {"", 20, "\r\n\r\n", 0},
+        {"GET / HTTP/9.9", 1, "\r\n\r\n", 0},
+        {"GET / HTTP/1.1\r\nno colon ", 1, "\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nX: ", 1, "\r\n\r\n", 400}, /* no Host */
+        {"\x16\x03\x01\x02", 200, "", 0},              /* TLS on a plain port */
+    };
+    struct scene scene;
+    open_scene(&scene, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *request = long_request(cases[i].before, cases[i].bytes, cases[i].after);
+        int fd = http_connect(&scene.daemon);
+        http_send_bytes(fd, request, strlen(request));
+        shutdown(fd, SHUT_WR);
+        struct http_answer answer = http_read(fd);
+        cr_assert(answer.status == 0 || answer.status >= 400, "case %zu: %d", i, answer.status);
+        cr_assert(cases[i].status == 0 || answer.status == cases[i].status, "case %zu: %d", i,
+                  answer.status);
+        http_free(&answer);
+        free(request);
+        json_decref(http_get_json(&scene.daemon, "/healthz"));
+    }
+    close_scene(&scene);
+}
+
+Test(admin, clients_beyond_the_bounds_are_turned_away_and_nobody_else_notices)
+{
+    struct scene scene;
+    int fds[24];
+    open_scene(&scene, "admin.clients_per_address_max=8");
+    sale_create(scene.client, 1, "A", 10, 0);
+    for (int i = 0; i < 24; i++) {
+        fds[i] = http_connect(&scene.daemon);
+        http_send_bytes(fds[i], "GET /healthz HTTP/1.1\r\nX", 24); /* and never more */
+    }
+    int closed = 0;
+    for (int i = 0; i < 24; i++) {
+        struct pollfd event = {.fd = fds[i], .events = POLLIN};
+        closed += poll(&event, 1, i < 16 ? 100 : 0) == 1;
+    }
+    cr_assert_geq(closed, 24 - 8, "%d were turned away", closed);
+    sale_assert_verdict(sale_buy(scene.client, 1, "A", 1, 1), TG_ACCEPTED);
+    for (int i = 0; i < 24; i++)
+        close(fds[i]);
+    for (struct http_answer answer = {0}; answer.status != 200;) {
+        answer = http_get(&scene.daemon, "/healthz");
+        int status = answer.status;
+        http_free(&answer);
+        answer.status = status;
+    }
+    close_scene(&scene);
+}
+
+/* --- the page --- */
+
+Test(admin, the_page_comes_with_its_policy_and_is_kept_by_its_tag)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    struct http_answer answer = http_get(&scene.daemon, "/");
+    cr_assert_eq(answer.status, 200);
+    cr_assert_not_null(
+        strstr(http_header(&answer, "Content-Security-Policy"), "frame-ancestors 'none'"));
+    cr_assert_null(strstr(http_header(&answer, "Content-Security-Policy"), "unsafe"));
+    cr_assert_str_eq(http_header(&answer, "X-Content-Type-Options"), "nosniff");
+    cr_assert_str_eq(http_header(&answer, "Content-Type"), "text/html; charset=utf-8");
+    char request[512];
+    snprintf(request, sizeof(request),
+             "GET / HTTP/1.1\r\nHost: t\r\nIf-None-Match: %s\r\nConnection: close\r\n\r\n",
+             http_header(&answer, "ETag"));
+    http_free(&answer);
+    int fd = http_connect(&scene.daemon);
+    http_send(fd, request);
+    answer = http_read(fd);
+    cr_assert_eq(answer.status, 304);
+    cr_assert_eq(answer.body_bytes, 0);
+    http_free(&answer);
+    answer = http_get(&scene.daemon, "/api/sales");
+    cr_assert_str_eq(http_header(&answer, "Cache-Control"), "no-store");
+    http_free(&answer);
+    close_scene(&scene);
+}
+
+Test(admin, head_is_get_without_the_body)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    int fd = http_connect(&scene.daemon);
+    http_send(fd, "HEAD /version" REST);
+    struct http_answer answer = http_read(fd);
+    cr_assert_eq(answer.status, 200);
+    cr_assert_eq(answer.body_bytes, 0);
+    cr_assert(atoi(http_header(&answer, "Content-Length")) > 50);
+    http_free(&answer);
+    close_scene(&scene);
+}
+
+Test(admin, a_port_in_use_is_told_at_start)
+{
+    struct scene scene;
+    char listen[32];
+    open_scene(&scene, NULL);
+    snprintf(listen, sizeof(listen), "127.0.0.1:%u", scene.daemon.admin_port);
+    struct daemon second = {0};
+    daemon_arg(&second, "--admin-listen");
+    daemon_arg(&second, listen);
+    cr_assert_eq(daemon_start_refused(&second), 1);
+    cr_assert(daemon_log_has(&second, listen), "%s", daemon_log_tail(&second));
+    daemon_end(&second);
+    struct daemon third = {0};
+    daemon_arg(&third, "--admin-listen");
+    daemon_arg(&third, "0.0.0.0:0");
+    cr_assert_eq(daemon_start_refused(&third), 1);
+    cr_assert(daemon_log_has(&third, "not a loopback address"), "%s", daemon_log_tail(&third));
+    daemon_end(&third);
+    close_scene(&scene);
+}
