@@ -24,6 +24,9 @@
  * is in use: so each of many connections that do not read keeps two chunks, not all there is. */
 #define NET_OUTPUT_BYTES_SHORT (2 * NET_CHUNK_BYTES)
 
+/* Receives from one connection, one behind the other, with which it is a lone one. */
+#define NET_LONE_RECEIVES 64
+
 /* Accepts that are armed: no turn takes more connections than these. */
 #define NET_ACCEPTS 16
 
@@ -123,6 +126,11 @@ struct net_loop {
     uint32_t sweep_at;   /* the next index that is looked at */
     uint32_t silent_at;  /* the same, for those that have never said anything */
     uint32_t held_bytes; /* capacity handed out for input that is held, but the smallest pieces */
+    /* who was received from last, how often without another between, and how long the last wait for
+     * a lone one took */
+    uint32_t received_from;
+    uint32_t lone_receives;
+    int64_t lone_wait_ns;
     /* the turn */
     uint32_t turn;
     uint32_t short_until;     /* before this turn receives wait for buffers, in a queue: ... */

@@ -1,6 +1,7 @@
 #include "net/conn.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -29,6 +30,10 @@
 #define SWEEPS          32
 /* The log tells of connections that cannot be accepted once in this time. */
 #define ACCEPT_TOLD_NS  (10 * 1000000000ll)
+
+/* How long a lone caller is waited for without sleeping. When the last one took longer, the next
+ * will: then it is not done. */
+#define LONE_SPIN_NS (60 * 1000ll)
 
 enum operation {
     OP_ACCEPT,
@@ -299,12 +304,53 @@ void net_loop_send(struct net_loop *loop, struct net_conn *conn, uint32_t pieces
 
 /* --- a turn --- */
 
+bool net_loop_is_lone(const struct net_loop *loop)
+{
+    return loop->lone_receives >= NET_LONE_RECEIVES;
+}
+
+void net_loop_has_company(struct net_loop *loop)
+{
+    loop->lone_receives = 0;
+}
+
+static void count_receive(struct net_loop *loop, const struct net_conn *conn)
+{
+    if (conn->index != loop->received_from)
+        loop->lone_receives = 0;
+    loop->received_from = conn->index;
+    loop->lone_receives++;
+}
+
+/* The kernel has something for this ring: completed, or to be completed by entering it. */
+static bool has_news(const struct net_loop *loop)
+{
+    const struct io_uring *ring = &loop->ring;
+    return io_uring_cq_ready(ring) > 0 ||
+           (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN);
+}
+
+/* Looks for the next request of a lone caller, for as long as it is likely to come. */
+static void spin(struct net_loop *loop)
+{
+    check_enter(io_uring_submit(&loop->ring));
+    int64_t begin_ns = tg_clock_mono_ns(), now_ns = begin_ns;
+    while (!has_news(loop) && now_ns - begin_ns < LONE_SPIN_NS) {
+        __builtin_ia32_pause();
+        now_ns = tg_clock_mono_ns();
+    }
+}
+
 void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
 {
     arm_wake(loop);
     bool has_work = loop->ready.first || loop->lines[NET_LINE_WORK].first ||
                     loop->lines[NET_LINE_PLACE].first || loop->ending || loop->thirsty;
     int code;
+    bool is_lone = timeout_ns > 0 && !has_work && net_loop_is_lone(loop);
+    int64_t begin_ns = is_lone ? tg_clock_mono_ns() : 0;
+    if (is_lone && loop->lone_wait_ns < LONE_SPIN_NS)
+        spin(loop);
     if (timeout_ns > 0 && !has_work) {
         struct __kernel_timespec timeout = {.tv_sec = timeout_ns / 1000000000,
                                             .tv_nsec = timeout_ns % 1000000000};
@@ -314,6 +360,8 @@ void net_loop_wait(struct net_loop *loop, int64_t timeout_ns)
         code = io_uring_submit_and_get_events(&loop->ring);
     }
     check_enter(code);
+    if (is_lone)
+        loop->lone_wait_ns = tg_clock_mono_ns() - begin_ns;
 }
 
 /* Not at every one: whoever uses up the descriptors would fill the disk as well. */
@@ -347,6 +395,7 @@ static void on_receive(struct net_loop *loop, struct net_conn *conn, const struc
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
         const uint8_t *data = loop->buffer_memory + (size_t)id * RECEIVE_BYTES;
+        count_receive(loop, conn);
         if (cqe->res > 0 && __builtin_expect(conn->bottom != NULL, 0))
             net_layers_take(loop, conn, data, (size_t)cqe->res);
         else if (cqe->res > 0)

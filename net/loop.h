@@ -124,8 +124,15 @@ void net_loop_destroy(struct net_loop *loop);
 enum tg_error net_loop_supported(struct tg_fault *fault);
 
 /* Submits what is queued and waits until something completed, woken by the eventfd, or
- * `timeout_ns` is over (0: does not wait). */
+ * `timeout_ns` is over (0: does not wait). A lone caller that answers quickly is waited for without
+ * sleeping, for some tens of microseconds: to be woken takes as long as the caller does. */
 void net_loop_wait(struct net_loop *loop, int64_t timeout_ns);
+
+/* For a while one connection alone has sent anything: whatever takes long for it keeps nobody
+ * waiting who was there before. */
+bool net_loop_is_lone(const struct net_loop *loop);
+/* It is not alone: others are served by another way than their connections to this loop. */
+void net_loop_has_company(struct net_loop *loop);
 
 /* Handles all that completed: accepts, frames, sent output, timeouts. `now_ns` is monotonic. */
 void net_loop_handle(struct net_loop *loop, int64_t now_ns);

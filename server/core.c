@@ -265,6 +265,7 @@ static bool take_requests(struct srv_core *core)
             if (!request || !take_request(core, request))
                 break;
             tg_ring_pop(ring);
+            net_loop_has_company(core->net);
             cost += its_cost;
         }
         more = more || request;
@@ -416,6 +417,16 @@ static void decide_deferred(struct srv_core *core)
 static bool has_deferred(const struct srv_core *core)
 {
     return core->fences_over.first || core->ingested.first;
+}
+
+/* For a lone caller the commit is made here: two wake-ups of threads would take it longer. */
+static void commit_here(struct srv_core *core)
+{
+    if (!core->appended || !net_loop_is_lone(core->net) ||
+        !srv_writer_step_here(&core->server->writer))
+        return;
+    core->appended = false;
+    take_completions(core);
 }
 
 static void wake_others(struct srv_core *core)
@@ -597,6 +608,7 @@ void *srv_core_run(void *argument)
         srv_events_turn(core);
         srv_pages_turn(core);
         sweep(core);
+        commit_here(core);
         wake_others(core);
         if (draining) {
             net_loop_drain(core->net);

@@ -20,6 +20,13 @@
 #define LINGER_STEP_NS     (20 * 1000ll)
 #define LINGER_RECORDS_MAX 1024
 
+/* Records beyond which the thread does it: then there is enough to overlap. */
+#define HERE_RECORDS_MAX   4
+/* After a commit that took longer, cores make none themselves for a while: whoever comes meanwhile
+ * would wait for such a disk too. */
+#define HERE_COMMIT_NS_MAX (2 * TG_NS_PER_MS)
+#define HERE_PAUSE_NS      (10 * TG_NS_PER_S)
+
 /* How often it looks what the outbox may drop, and how often it says that a group holds it back. */
 #define RETAIN_EVERY_NS TG_NS_PER_S
 #define WARN_EVERY_NS   (60 * TG_NS_PER_S)
@@ -190,11 +197,67 @@ static void retain(struct srv_writer *writer)
     warn_of_slow_group(writer, now_ns);
 }
 
+/* Gathers, commits, publishes; `step` is held. */
+static void step(struct srv_writer *writer)
+{
+    struct sto_batch batch;
+    gather(writer->server, &batch);
+    retain(writer);
+    commit(writer, &batch);
+    publish(writer, &batch);
+}
+
+/* Acquire and release: whoever holds the step sees all that the last one has written. Sequentially
+ * consistent for has_work. */
+static bool take_step(struct srv_writer *writer)
+{
+    bool is_held = false;
+    return atomic_compare_exchange_strong_explicit(&writer->step, &is_held, true,
+                                                   memory_order_seq_cst, memory_order_relaxed);
+}
+
+static void let_step_go(struct srv_writer *writer)
+{
+    atomic_store_explicit(&writer->step, false, memory_order_seq_cst);
+}
+
+/* The disk has been quick of late; `step` is held. */
+static bool disk_is_quick(struct srv_writer *writer)
+{
+    uint64_t last_ns = sto_commit_stats(writer->server->storage)->commit_ns_last;
+    if (last_ns <= HERE_COMMIT_NS_MAX)
+        return tg_clock_mono_ns() >= writer->here_again_ns;
+    writer->here_again_ns = tg_clock_mono_ns() + HERE_PAUSE_NS;
+    return false;
+}
+
+bool srv_writer_step_here(struct srv_writer *writer)
+{
+    if (waiting(writer->server) > HERE_RECORDS_MAX || !take_step(writer))
+        return false;
+    bool is_done = disk_is_quick(writer);
+    if (is_done)
+        step(writer);
+    let_step_go(writer);
+    /* Of other cores, whose wake-ups the thread may have slept through while the step was held. */
+    if (waiting(writer->server) > 0)
+        tg_waker_wake(&writer->waker);
+    return is_done;
+}
+
+/* Records that are there and nobody takes. When the step is held, its holder looks for more behind
+ * letting go, and wakes the thread: `asleep` was set before this load of `step`, and is looked at
+ * after that store. */
+static bool has_work(const struct srv_writer *writer)
+{
+    return waiting(writer->server) > 0 &&
+           !atomic_load_explicit(&writer->step, memory_order_seq_cst);
+}
+
 static void sleep_until_work(struct srv_writer *writer)
 {
     tg_waker_doze(&writer->waker);
-    if (waiting(writer->server) == 0 &&
-        !atomic_load_explicit(&writer->stopping, memory_order_acquire))
+    if (!has_work(writer) && !atomic_load_explicit(&writer->stopping, memory_order_acquire))
         tg_waker_wait(&writer->waker, WRITER_SLEEP_MS);
     tg_waker_rise(&writer->waker);
 }
@@ -202,7 +265,6 @@ static void sleep_until_work(struct srv_writer *writer)
 void *srv_writer_run(void *argument)
 {
     struct srv_writer *writer = argument;
-    struct sto_batch batch;
     sem_post(&writer->server->threads_ready);
     /* Or the kernel stretches the steps of lingering to twice a commit. */
     prctl(PR_SET_TIMERSLACK, 1);
@@ -210,12 +272,10 @@ void *srv_writer_run(void *argument)
         /* Read before looking for work, so that nothing appended before the stop is left behind. */
         bool stopping = atomic_load_explicit(&writer->stopping, memory_order_acquire);
         tg_count(&writer->turns, 1);
-        if (waiting(writer->server) > 0) {
+        if (has_work(writer) && take_step(writer)) {
             linger(writer);
-            gather(writer->server, &batch);
-            retain(writer);
-            commit(writer, &batch);
-            publish(writer, &batch);
+            step(writer);
+            let_step_go(writer);
         } else if (stopping) {
             return NULL;
         } else {
