@@ -64,6 +64,16 @@ void net_conn_set_principal(struct net_conn *conn, uint32_t principal)
     conn->principal = principal;
 }
 
+const struct net_peer *net_conn_peer(const struct net_conn *conn)
+{
+    return &conn->peer;
+}
+
+bool net_conn_is_put_back(const struct net_conn *conn)
+{
+    return conn->put_back;
+}
+
 /* --- opening and closing --- */
 
 size_t net_conn_refusal(uint8_t *frame, int error_code, const char *message)
@@ -141,6 +151,7 @@ void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *end
     conn->has_spoken = false;
     memset(conn->uses, 0, sizeof(conn->uses));
     conn->principal = 0;
+    net_peer_of(fd, &conn->peer);
     conn->received_ns = loop->now_ns;
     loop->stats.accepted++;
     loop->stats.open++;

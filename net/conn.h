@@ -85,6 +85,7 @@ struct net_conn {
     int64_t received_ns;   /* the last byte */
     int64_t held_since_ns; /* the first byte that is held */
     int64_t progress_ns;   /* output moved, or began to wait */
+    struct net_peer peer;
     struct msghdr message;
     struct iovec pieces[NET_SEND_CHUNKS];
 };

@@ -37,6 +37,7 @@
 
 #include "base/error.h"
 #include "net/layer.h"
+#include "net/peer.h"
 #include "proto/codec.h"
 
 #include <stdbool.h>
@@ -93,6 +94,7 @@ enum net_line {
 enum net_use {
     NET_USE_WAITS,   /* long polls and subscriptions */
     NET_USE_BATCHES, /* frames of many orders */
+    NET_USE_LATES,   /* answers that wait for their time */
     NET_USE_COUNT,
 };
 
@@ -187,12 +189,18 @@ void net_conn_yield(struct net_loop *loop, struct net_conn *conn);
  * when those before it in its line have been served; what was sent behind it waits with it. */
 void net_conn_put_back(struct net_loop *loop, struct net_conn *conn, enum net_line line);
 
+/* For on_frame, behind the handling of the frame: it was put back. */
+bool net_conn_is_put_back(const struct net_conn *conn);
+
 /* A counter of the handler's own, 0 when the connection is new. */
 uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use);
 
 /* Who it speaks for, a number of the handler's own; 0, nobody, when the connection is new. */
 uint32_t net_conn_principal(const struct net_conn *conn);
 void net_conn_set_principal(struct net_conn *conn, uint32_t principal);
+
+/* Where it comes from, as of its beginning. */
+const struct net_peer *net_conn_peer(const struct net_conn *conn);
 
 /* Room for `bytes` (at most 4,096) of output that lie together; fill it and call net_conn_filled
  * with what was used. NULL when the output memory is used up: the connection closes, and its

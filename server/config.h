@@ -66,6 +66,10 @@
       "orders that wait longer for their commit are an alert")                                     \
     X(admin, disk_alert_mib, 1024, 0, 67108864, "MiB", 1,                                          \
       "less free space where the database is is an alert")                                         \
+    X(security, requests_per_s, 0, 0, 1000000000, "", 1,                                           \
+      "requests other than orders of a tenant in a second; 0: no limit")                           \
+    X(security, orders_per_s, 0, 0, 1000000000, "", 1,                                             \
+      "orders of a tenant in a second; 0: no limit")                                               \
     X(storage, map_gib, 256, 1, 65536, "GiB", 0, "largest size of the database file")              \
     X(storage, map_mib, 0, 0, 1048576, "MiB", 0, "the same in MiB, for tests; 0: map_gib counts")  \
     X(storage, free_mib_min, 64, 0, 1048576, "MiB", 0,                                             \

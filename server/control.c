@@ -1,7 +1,7 @@
 #include "server/control.h"
 
 #include "base/assert.h"
-#include "server/identity.h"
+#include "server/admit.h"
 #include "server/life.h"
 #include "server/pages.h"
 #include "server/sales.h"
@@ -132,7 +132,7 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
                          const struct tg_envelope *envelope)
 {
     if (srv_reads_request(core, conn, envelope) || srv_pages_request(core, conn, envelope) ||
-        srv_events_request(core, conn, envelope) || srv_identity_request(core, conn, envelope))
+        srv_events_request(core, conn, envelope) || srv_admit_request(core, conn, envelope))
         return;
     const struct srv_way *way = way_of(envelope->kind);
     if (!way) {
@@ -149,7 +149,7 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
         return;
     }
     if (envelope->kind == TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER &&
-        !srv_identity_admits_change(core, conn, envelope->correlation_id, message))
+        !srv_admit_change(core, conn, envelope->correlation_id, message))
         return;
     struct srv_control *control =
         srv_control_create(core, conn, envelope->kind, envelope->correlation_id);

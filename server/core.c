@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/chunk.h"
+#include "server/admit.h"
 #include "server/cart.h"
 #include "server/events.h"
-#include "server/identity.h"
 #include "server/lanes.h"
 #include "server/life.h"
 #include "server/pages.h"
@@ -95,7 +95,8 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     if ((error = tg_waker_init(&core->waker, fault)) != TG_ERR_OK ||
         (error = sto_reader_open(server->storage, &core->reader, fault)) != TG_ERR_OK ||
         (error = srv_lanes_create(core, fault)) != TG_ERR_OK ||
-        (error = srv_pages_create(core, fault)) != TG_ERR_OK)
+        (error = srv_pages_create(core, fault)) != TG_ERR_OK ||
+        (error = srv_admit_create(core, fault)) != TG_ERR_OK)
         return error;
     return srv_events_create(core, fault);
 }
@@ -163,7 +164,7 @@ static void begin_turn(struct srv_core *core)
     core->work_left = SRV_WORK_A_TURN;
     core->served = 0;
     if (core->principals)
-        srv_identity_turn(core);
+        srv_admit_begin(core);
 }
 
 /* It is too much for what is under way. */
@@ -218,6 +219,16 @@ static void refuse_frame(struct srv_core *core, struct net_conn *conn, struct tg
                  : "the frame holds no tidegate.v1.Request");
 }
 
+static void handle(struct srv_core *core, struct net_conn *conn, const struct tg_envelope *envelope)
+{
+    if (envelope->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)
+        srv_orders_place(core, conn, envelope);
+    else if (envelope->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)
+        srv_orders_place_batch(core, conn, envelope);
+    else
+        on_request(core, conn, envelope);
+}
+
 static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
 {
     struct srv_core *core = context;
@@ -226,15 +237,12 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
         refuse_frame(core, conn, body, envelope.correlation_id);
         return;
     }
-    if (__builtin_expect(core->principals != NULL, 0) &&
-        !srv_identity_admits(core, conn, &envelope))
+    bool asks_who = __builtin_expect(core->principals != NULL, 0);
+    if (asks_who && !srv_admit_frame(core, conn, &envelope))
         return;
-    if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)
-        srv_orders_place(core, conn, &envelope);
-    else if (envelope.kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS)
-        srv_orders_place_batch(core, conn, &envelope);
-    else
-        on_request(core, conn, &envelope);
+    handle(core, conn, &envelope);
+    if (asks_who)
+        srv_admit_end(core, conn);
 }
 
 static void on_frames_end(void *context)
@@ -607,6 +615,8 @@ void *srv_core_run(void *argument)
         busy = (!draining && srv_timers_turn(core)) || busy;
         srv_events_turn(core);
         srv_pages_turn(core);
+        if (core->principals)
+            srv_admit_turn(core, draining);
         sweep(core);
         commit_here(core);
         wake_others(core);

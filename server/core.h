@@ -149,6 +149,8 @@ struct srv_staged {
 struct srv_core_stats {
     uint64_t verdicts[TG_VERDICT_COUNT];
     uint64_t replayed;
+    /* requests that were refused: without a token in force, without the role, over the limits */
+    uint64_t unauthenticated, denied, limited;
     /* copies of its net_stats, at most a turn old */
     uint64_t connections_accepted, connections_closed, frames, bad_frames;
     uint64_t connections_refused, connections_timed_out, connections_overflowed;
@@ -181,12 +183,13 @@ struct srv_core {
     uint32_t batch_high_water;
     const struct srv_principals *principals; /* in force; NULL: no tokens are asked for */
     _Atomic(const struct srv_principals *) principals_seen; /* the same, for main */
-    struct srv_events *events;                              /* server/events.c */
-    struct srv_lanes *lanes;                                /* server/lanes.c */
-    struct srv_pages *pages;                                /* server/pages.c */
-    int32_t work_left;                                      /* of this turn: SRV_WORK_A_TURN */
-    net_conn_ref served; /* whose requests are looked at just now; 0: nobody's yet */
-    int32_t served_from; /* what was left of the work when that began */
+    struct srv_admission *admission; /* server/admit.c; NULL without tokens */
+    struct srv_events *events;       /* server/events.c */
+    struct srv_lanes *lanes;         /* server/lanes.c */
+    struct srv_pages *pages;         /* server/pages.c */
+    int32_t work_left;               /* of this turn: SRV_WORK_A_TURN */
+    net_conn_ref served;             /* whose requests are looked at just now; 0: nobody's yet */
+    int32_t served_from;             /* what was left of the work when that began */
     /* to be decided, a few in each turn: behind their fences; and orders of IngestOrders */
     struct srv_control_list fences_over;
     struct srv_control_list ingested;

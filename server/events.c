@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/admit.h"
 #include "server/control.h"
 #include "server/event_page.h"
 #include "server/server.h"
@@ -27,6 +28,7 @@ struct srv_waiter {
     uint64_t correlation_id;
     uint64_t after; /* read up to here; 0: nothing yet, and from the first event kept */
     uint64_t types;
+    uint32_t principal;   /* who asked */
     uint32_t group_state; /* eng_group.state when it began: one that is made anew is another */
     int16_t place;        /* of its group, -1: none */
     bool is_subscription;
@@ -118,6 +120,11 @@ void srv_events_group_changed(struct srv_core *core)
         if (other != core && srv_events_wanted(other))
             tg_waker_wake(&other->waker);
     }
+}
+
+void srv_events_look(struct srv_core *core)
+{
+    core->events->busy = true;
 }
 
 bool srv_events_ready(const struct srv_core *core)
@@ -300,6 +307,10 @@ static bool serve_subscription(struct srv_core *core, struct net_conn *conn,
 
 static bool serve(struct srv_core *core, struct net_conn *conn, struct srv_waiter *waiter)
 {
+    if (!srv_admit_consumer(core, waiter->principal)) {
+        srv_admit_refuse_consumer(core, conn, waiter->correlation_id);
+        return true;
+    }
     if (!group_stands(core, waiter)) {
         answer(core, conn, waiter, TG_UNKNOWN_GROUP, TG_FIELD_NONE, NULL);
         return true;
@@ -529,6 +540,7 @@ bool srv_events_request(struct srv_core *core, struct net_conn *conn,
         .conn = net_conn_name(conn),
         .correlation_id = envelope->correlation_id,
         .place = -1,
+        .principal = net_conn_principal(conn),
     };
     const void *message;
     switch (envelope->kind) {

@@ -67,6 +67,9 @@ void srv_events_turn(struct srv_core *core);
 /* There is something to serve that the last turn did not see, or left: the core must not sleep. */
 bool srv_events_ready(const struct srv_core *core);
 
+/* Looks at everybody in this turn or the next ones, whether there is news or not. */
+void srv_events_look(struct srv_core *core);
+
 /* Somebody waits: the writer must wake this core after a commit. Any thread. */
 bool srv_events_wanted(const struct srv_core *core);
 

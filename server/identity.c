@@ -2,19 +2,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "server/control.h"
+#include "base/mem.h"
 #include "server/server.h"
 
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* What it costs to look at a token: its hash, mostly. */
-#define AUTHENTICATE_WORK 4
-#define PLACES            (1u << SRV_PLACE_BITS)
-#define GENERATIONS       (UINT32_MAX >> SRV_PLACE_BITS)
+#define PLACES        (1u << SRV_PLACE_BITS)
+#define BUCKETS_BYTES (TG_TENANTS_MAX * SRV_QUOTA_KINDS * sizeof(struct srv_bucket))
+#define GENERATIONS   (UINT32_MAX >> SRV_PLACE_BITS)
 
 /* --- tables --- */
 
@@ -209,6 +207,9 @@ enum tg_error srv_identity_start(struct srv_server *server, struct tg_fault *fau
     pthread_rwlock_init(&identity->lock, NULL);
     if (server->config.token_file[0] == '\0')
         return TG_ERR_OK;
+    identity->buckets = tg_mem_map(BUCKETS_BYTES);
+    if (!identity->buckets)
+        return tg_fault_set(fault, TG_ERR_NOMEM, "no memory for the limits of tenants");
     struct srv_principals *table;
     enum tg_error error = read_table(server, &table, fault);
     if (error != TG_ERR_OK)
@@ -225,7 +226,7 @@ static void await_cores(struct srv_server *server, const struct srv_principals *
     for (uint64_t i = 0; i < server->config.threads; i++) {
         struct srv_core *core = &server->cores[i];
         tg_waker_wake(&core->waker);
-        /* pairs with the store in srv_identity_turn */
+        /* pairs with the store in srv_admit_begin */
         while (atomic_load_explicit(&core->principals_seen, memory_order_acquire) != table)
             usleep(100);
     }
@@ -252,6 +253,7 @@ enum tg_error srv_identity_reload(struct srv_server *server, struct tg_fault *fa
 void srv_identity_stop(struct srv_server *server)
 {
     free(atomic_load_explicit(&server->identity.newest, memory_order_relaxed));
+    tg_mem_unmap(server->identity.buckets, BUCKETS_BYTES);
     pthread_rwlock_destroy(&server->identity.lock);
 }
 
@@ -267,139 +269,4 @@ bool srv_identity_allows(struct srv_server *server, struct tg_bytes token, enum 
     bool allows = !table || (principal && principal->roles & (uint32_t)role);
     pthread_rwlock_unlock(&identity->lock);
     return allows;
-}
-
-/* --- a core --- */
-
-void srv_identity_turn(struct srv_core *core)
-{
-    /* pairs with the store in srv_identity_reload */
-    struct srv_principals *newest =
-        atomic_load_explicit(&core->server->identity.newest, memory_order_acquire);
-    if (newest == core->principals)
-        return;
-    core->principals = newest;
-    atomic_store_explicit(&core->principals_seen, newest, memory_order_release);
-}
-
-static void refuse_nobody(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
-{
-    const char *message =
-        "this server asks for a token: send AuthenticateRequest first (gRPC: authorization: "
-        "Bearer TOKEN)";
-    if (net_conn_principal(conn) == SRV_REFUSED)
-        message = "the token that came before is not in force";
-    else if (net_conn_principal(conn) != SRV_NOBODY)
-        message = "the token is not in force any more: authenticate with another one";
-    net_conn_error(core->net, conn, correlation_id,
-                   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED, message);
-}
-
-static void refuse_role(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
-                        const struct srv_principal *principal, uint32_t needed)
-{
-    char message[256], has[TG_ROLES_TEXT_BYTES], needs[TG_ROLES_TEXT_BYTES];
-    snprintf(message, sizeof(message), "this takes the role %s; token %s has %s",
-             tg_roles_text(needed, " or ", needs), principal->id,
-             tg_roles_text(principal->roles, ",", has));
-    net_conn_error(core->net, conn, correlation_id,
-                   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_PERMISSION_DENIED, message);
-}
-
-/* Who sent it, with one of these roles; NULL, and answered, for any other. */
-static const struct srv_principal *admit(struct srv_core *core, struct net_conn *conn,
-                                         uint64_t correlation_id, uint32_t needed)
-{
-    const struct srv_principal *principal =
-        srv_principals_get(core->principals, net_conn_principal(conn));
-    if (!principal) {
-        refuse_nobody(core, conn, correlation_id);
-        return NULL;
-    }
-    if (!(principal->roles & needed)) {
-        refuse_role(core, conn, correlation_id, principal, needed);
-        return NULL;
-    }
-    return principal;
-}
-
-bool srv_identity_admits(struct srv_core *core, struct net_conn *conn,
-                         const struct tg_envelope *envelope)
-{
-    uint32_t needed = envelope->kind < SRV_KINDS_MAX ? srv_roles_of_kind[envelope->kind] : 0;
-    if (needed == SRV_ROLES_NONE_NEEDED)
-        return true;
-    if (needed == 0) /* no kind: who is known is told so */
-        needed = TG_ROLES_ALL;
-    return admit(core, conn, envelope->correlation_id, needed) != NULL;
-}
-
-bool srv_identity_admits_change(struct srv_core *core, struct net_conn *conn,
-                                uint64_t correlation_id,
-                                const Tidegate__V1__ChangeOrderRequest *message)
-{
-    if (!core->principals ||
-        message->change_case == TIDEGATE__V1__CHANGE_ORDER_REQUEST__CHANGE__NOT_SET)
-        return true; /* the latter is no change, and is told so */
-    return admit(core, conn, correlation_id, srv_roles_of_change[message->change_case]) != NULL;
-}
-
-static void answer(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
-                   const char *tenant, uint32_t roles)
-{
-    char words[TG_ROLE_COUNT][TG_ROLES_TEXT_BYTES], *list[TG_ROLE_COUNT];
-    Tidegate__V1__AuthenticateResponse body = TIDEGATE__V1__AUTHENTICATE_RESPONSE__INIT;
-    body.verdict = TIDEGATE__V1__VERDICT__VERDICT_OK;
-    body.tenant = (char *)tenant;
-    body.roles = list;
-    for (uint32_t place = 0; place < TG_ROLE_COUNT; place++)
-        if (roles & 1u << place) {
-            list[body.n_roles] = words[body.n_roles];
-            tg_roles_text(1u << place, "", words[body.n_roles++]);
-        }
-    Tidegate__V1__Response response = TIDEGATE__V1__RESPONSE__INIT;
-    response.correlation_id = correlation_id;
-    response.kind_case = TIDEGATE__V1__RESPONSE__KIND_AUTHENTICATE;
-    response.authenticate = &body;
-    srv_core_respond(core, conn, &response);
-}
-
-static void authenticate(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
-                         struct tg_bytes token)
-{
-    if (!core->principals || token.size == 0) {
-        net_conn_set_principal(conn, SRV_NOBODY);
-        answer(core, conn, correlation_id, "", core->principals ? 0 : TG_ROLES_ALL);
-        return;
-    }
-    const struct srv_principal *principal = srv_principals_find(core->principals, token);
-    if (principal) {
-        net_conn_set_principal(conn, principal->number);
-        answer(core, conn, correlation_id, core->principals->tenants[principal->tenant].name,
-               principal->roles);
-        return;
-    }
-    net_conn_set_principal(conn, SRV_REFUSED);
-    net_conn_error(core->net, conn, correlation_id,
-                   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED,
-                   "the token is not in force: it is mistyped, revoked, or of another server");
-}
-
-bool srv_identity_request(struct srv_core *core, struct net_conn *conn,
-                          const struct tg_envelope *envelope)
-{
-    if (envelope->kind != TIDEGATE__V1__REQUEST__KIND_AUTHENTICATE)
-        return false;
-    const Tidegate__V1__AuthenticateRequest *request =
-        srv_message_unpack(core, &tidegate__v1__authenticate_request__descriptor, envelope->body);
-    if (!request) {
-        srv_message_fail(core, conn, envelope->correlation_id);
-        return true;
-    }
-    struct tg_bytes token = srv_message_text(request->token);
-    srv_core_spend(core, AUTHENTICATE_WORK);
-    authenticate(core, conn, envelope->correlation_id, token);
-    if (token.size > 0)
-        OPENSSL_cleanse(request->token, token.size);
-    return true;
 }

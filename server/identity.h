@@ -20,8 +20,8 @@
 #define TG_SERVER_IDENTITY_H
 
 #include "base/token.h"
-#include "net/loop.h"
 #include "proto/codec.h"
+#include "server/quota.h"
 #include "server/roles.h"
 
 #include <pthread.h>
@@ -33,7 +33,6 @@
 
 _Static_assert(TG_TOKENS_MAX <= 1 << SRV_PLACE_BITS, "every token has a place");
 
-struct srv_core;
 struct srv_server;
 
 struct srv_principal {
@@ -63,6 +62,7 @@ struct srv_identity {
     _Atomic(struct srv_principals *) newest;   /* main writes it; NULL: no tokens are asked for */
     pthread_rwlock_t lock;                     /* of `newest`, for threads that have no turns */
     uint32_t generations[1 << SRV_PLACE_BITS]; /* main: the last one of each place */
+    struct srv_bucket *buckets; /* TG_TENANTS_MAX times SRV_QUOTA_KINDS; NULL without tokens */
 };
 
 /* --- tables (any thread, with their own memory) --- */
@@ -100,22 +100,5 @@ void srv_identity_stop(struct srv_server *server);
 
 /* The token is in force and has the role; true for everybody where no tokens are asked for. */
 bool srv_identity_allows(struct srv_server *server, struct tg_bytes token, enum tg_role role);
-
-/* --- a core --- */
-
-/* At the beginning of a turn, with tokens: takes over the newest table. */
-void srv_identity_turn(struct srv_core *core);
-
-/* A frame came, with tokens. False: it was refused, and answered. */
-bool srv_identity_admits(struct srv_core *core, struct net_conn *conn,
-                         const struct tg_envelope *envelope);
-/* The same for the change that is in a ChangeOrder. */
-bool srv_identity_admits_change(struct srv_core *core, struct net_conn *conn,
-                                uint64_t correlation_id,
-                                const Tidegate__V1__ChangeOrderRequest *message);
-
-/* Answers Authenticate. False: the request is another. */
-bool srv_identity_request(struct srv_core *core, struct net_conn *conn,
-                          const struct tg_envelope *envelope);
 
 #endif

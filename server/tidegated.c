@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "engine/life.h"
 #include "server/admin.h"
+#include "server/admit.h"
 #include "server/events.h"
 #include "server/lanes.h"
 #include "server/notify.h"
@@ -513,6 +514,7 @@ static void close_core(struct srv_core *core)
     srv_events_destroy(core);
     srv_lanes_destroy(core);
     srv_pages_destroy(core);
+    srv_admit_destroy(core);
     sto_reader_close(core->reader);
 }
 

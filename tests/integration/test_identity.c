@@ -1,5 +1,6 @@
 /* Callers with tokens, without, and with the wrong ones: what each may do, and that nobody else
  * notices. */
+#include "base/clock.h"
 #include "base/token.h"
 #include "server/roles.h"
 #include "tests/lib/peer.h"
@@ -433,5 +434,220 @@ Test(identity, tidegatectl_makes_shows_and_revokes_tokens)
     cr_assert_str_eq(left, "# kept\n");
     fclose(file);
     unlink(secret);
+    gate_end(&gate);
+}
+
+/* --- refused tokens are answered late --- */
+
+Test(identity, each_refused_token_of_an_address_waits_longer_and_nobody_else_waits)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    cr_assert(tg_token_make("all", other));
+    gate_start(&gate, NULL);
+    struct tgc_client *client = client_of(&gate, token);
+    struct peer peers[4];
+    struct tg_fault fault;
+    int64_t sent_ns = tg_clock_mono_ns();
+    for (int i = 0; i < 4; i++) {
+        peer_open(&peers[i], &gate.daemon);
+        authenticate(&peers[i], other);
+        /* What is sent behind it is answered no sooner: it would tell the same. */
+        send_kind(&peers[i], TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 2, NULL, 0);
+    }
+    sale_create(client, 1, "A", 10, 0); /* from the same address, meanwhile */
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
+    cr_assert_eq(tgc_authenticate(client, token, TIMEOUT_MS, &fault), TG_ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        expect_refused(&peers[i], UNAUTHENTICATED, "not in force");
+        expect_refused(&peers[i], UNAUTHENTICATED, "not in force");
+    }
+    cr_assert_geq(tg_clock_mono_ns() - sent_ns, 800 * TG_NS_PER_MS, "the fourth waits for 0.8 s");
+    for (int i = 0; i < 4; i++)
+        peer_close(&peers[i]);
+    tgc_close(client);
+    gate_end(&gate);
+}
+
+Test(identity, who_asks_on_and_on_with_a_refused_token_loses_the_connection)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    cr_assert(tg_token_make("all", other));
+    gate_start(&gate, NULL);
+    struct peer peer;
+    peer_open(&peer, &gate.daemon);
+    for (int i = 0; i < 17; i++)
+        authenticate(&peer, other);
+    expect_refused(&peer, UNAUTHENTICATED, "too many requests");
+    for (int i = 0; i < 16; i++) /* these are still said in their time */
+        expect_refused(&peer, UNAUTHENTICATED, "not in force");
+    peer_expect_end(&peer);
+    peer_close(&peer);
+    struct tgc_client *client = client_of(&gate, token);
+    struct tg_fault fault;
+    cr_assert_eq(ask(client, &fault), TG_ERR_OK, "%s", fault.text);
+    tgc_close(client);
+    gate_end(&gate);
+}
+
+Test(identity, a_drain_does_not_wait_for_late_answers)
+{
+    struct gate gate;
+    char other[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    cr_assert(tg_token_make("all", other));
+    gate_start(&gate, NULL);
+    struct peer peer;
+    peer_open(&peer, &gate.daemon);
+    for (int i = 0; i < 10; i++)
+        authenticate(&peer, other);
+    expect_refused(&peer, UNAUTHENTICATED, "not in force"); /* all have been looked at */
+    cr_assert_eq(kill(gate.daemon.pid, SIGTERM), 0);
+    for (int i = 0; i < 9; i++)
+        expect_refused(&peer, UNAUTHENTICATED, "not in force");
+    peer_expect_end(&peer);
+    cr_assert_eq(daemon_wait(&gate.daemon), 0);
+    peer_close(&peer);
+    gate_end(&gate);
+}
+
+/* --- limits --- */
+
+Test(identity, a_tenant_over_its_limit_is_told_when_to_come_again_and_the_others_go_on)
+{
+    struct gate gate;
+    char slow[TG_TOKEN_BYTES_MAX + 1], free_one[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    write_tokens(&gate, "tenant slow requests_per_s=2 orders_per_s=3\n");
+    grant(&gate, "s", "slow", TG_ROLES_ALL, slow);
+    grant(&gate, "f", "free", TG_ROLES_ALL, free_one);
+    gate_start(&gate, NULL);
+    struct tgc_client *fast = client_of(&gate, free_one);
+    sale_create(fast, 1, "A", 1000, 0);
+    struct tgc_client *client = client_of(&gate, slow);
+    struct tg_fault fault;
+    cr_assert_eq(ask(client, &fault), TG_ERR_OK);
+    cr_assert_eq(ask(client, &fault), TG_ERR_OK);
+    cr_assert_eq(ask(client, &fault), TG_ERR_LIMITED, "%s", fault.text);
+    cr_assert(tgc_retry_after_ms(client) > 0 && tgc_retry_after_ms(client) <= 500);
+    uint32_t accepted = 0, busy = 0;
+    for (int i = 0; i < 20; i++) {
+        struct tg_order order = sale_order(1, "A", 1, 1);
+        struct tg_answer answer = sale_place(client, &order);
+        accepted += answer.verdict == TG_ACCEPTED;
+        busy +=
+            answer.verdict == TG_BUSY && answer.retry_after_ms > 0 && answer.retry_after_ms <= 334;
+    }
+    cr_assert_eq(accepted + busy, 20);
+    cr_assert_geq(accepted, 3);
+    cr_assert_geq(busy, 1, "twenty orders took more than five seconds");
+    for (int i = 0; i < 50; i++) {
+        sale_assert_verdict(sale_buy(fast, 1, "A", 2, 1), TG_ACCEPTED);
+        cr_assert_eq(ask(fast, &fault), TG_ERR_OK);
+    }
+    /* Whoever heeds the hint gets there: an order by its verdict, a request by its error. */
+    struct tg_order order = sale_order(1, "A", 3, 1);
+    struct tg_answer answer;
+    cr_assert_eq(tgc_place_order(client, &order, TIMEOUT_MS, &answer, &fault), TG_ERR_OK);
+    cr_assert_eq(answer.verdict, TG_ACCEPTED);
+    cr_assert_eq(sale_available(fast, 1, "A"), 1000 - accepted - 50 - 1,
+                 "what was BUSY did nothing");
+    tgc_close(client);
+    tgc_close(fast);
+    gate_end(&gate);
+}
+
+/* Sends a frame of a kind that places orders; the verdict and the hint must be BUSY's. */
+static void expect_busy(struct peer *peer, uint32_t kind, const void *bytes, size_t size)
+{
+    send_kind(peer, kind, 5, bytes, size);
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert_not_null(response);
+    cr_assert_eq((uint32_t)response->kind_case, kind);
+    struct tgc_outcome outcome = tgc_outcome_of(response);
+    cr_assert_eq(outcome.verdict, TG_BUSY, "kind %u: %d", kind, outcome.verdict);
+    cr_assert_geq(outcome.retry_after_ms, 1000);
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+Test(identity, every_kind_that_places_orders_is_told_busy_and_counts_each_order)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1];
+    uint8_t orders[64], *end = orders;
+    gate_prepare(&gate);
+    grant(&gate, "a", "shop", TG_ROLES_ALL, token);
+    gate_start(&gate, "security.orders_per_s=1");
+    struct peer peer;
+    peer_open(&peer, &gate.daemon);
+    authenticate(&peer, token);
+    expect_authenticated(&peer, "shop", TG_ROLE_COUNT);
+    for (int i = 0; i < 30; i++)
+        end = peer_put_bytes(end, 1, NULL, 0);
+    /* Let in whole, and paid for in the half minute that follows. */
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS, 4, orders, (size_t)(end - orders));
+    Tidegate__V1__Response *response = peer_response(&peer);
+    cr_assert_eq(response->place_orders->n_results, 30);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    expect_busy(&peer, TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER, NULL, 0);
+    expect_busy(&peer, TIDEGATE__V1__REQUEST__KIND_PLACE_ORDERS, orders, 2);
+    expect_busy(&peer, TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS, orders, 2);
+    expect_busy(&peer, TIDEGATE__V1__REQUEST__KIND_OPEN_TEAM, NULL, 0);
+    expect_busy(&peer, TIDEGATE__V1__REQUEST__KIND_JOIN_TEAM, NULL, 0);
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 6, NULL, 0);
+    response = peer_response(&peer);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME,
+                 "requests have a bucket of their own");
+    tidegate__v1__response__free_unpacked(response, NULL);
+    peer_close(&peer);
+    gate_end(&gate);
+}
+
+/* --- consumers --- */
+
+Test(identity, a_removed_token_ends_its_subscriptions_and_polls)
+{
+    struct gate gate;
+    char old[TG_TOKEN_BYTES_MAX + 1], kept[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "kept", "shop", TG_ROLES_ALL, kept);
+    grant(&gate, "old", "shop", TG_ROLE_CONSUME, old);
+    gate_start(&gate, NULL);
+    struct tgc_client *client = client_of(&gate, kept);
+    sale_create(client, 1, "A", 10, 0);
+    Tidegate__V1__CreateGroupRequest create = TIDEGATE__V1__CREATE_GROUP_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    create.group = (char *)"erp";
+    create.from_now = true;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CREATE_GROUP;
+    request.create_group = &create;
+    tgc_response_free(sale_call(client, &request));
+    struct peer peer;
+    uint8_t body[64], *end = peer_put_bytes(body, 1, "erp", 3);
+    peer_open(&peer, &gate.daemon);
+    authenticate(&peer, old);
+    expect_authenticated(&peer, "shop", 1);
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_SUBSCRIBE_EVENTS, 8, body, (size_t)(end - body));
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 9, NULL, 0);
+    Tidegate__V1__Response *response = peer_response(&peer); /* the other one waits now */
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    char line[256] = "";
+    FILE *file = fopen(gate.path, "re");
+    cr_assert_not_null(fgets(line, sizeof(line), file));
+    fclose(file);
+    write_tokens(&gate, line);
+    reload(&gate);
+    peer_expect_error(&peer, UNAUTHENTICATED, 8);
+    sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED); /* it is not told of this */
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 10, NULL, 0);
+    peer_expect_error(&peer, UNAUTHENTICATED, 10);
+    peer_close(&peer);
+    tgc_close(client);
     gate_end(&gate);
 }
