@@ -28,7 +28,8 @@ WARN     := -Wall -Wextra -Wconversion -Wshadow -Werror -Wformat=2 -Wformat-sign
 # Generated and library headers are not ours to warn about: -isystem.
 CPPFLAGS += -D_GNU_SOURCE -DTG_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
 BASE_CFLAGS := -std=gnu11 -g -fno-omit-frame-pointer -MMD -MP
-LDLIBS_MALLOC := -ljemalloc
+# Asked for by name: what LTO still calls is not known when the linker looks which libraries are needed.
+LDLIBS_MALLOC := -Wl,--push-state,--no-as-needed -ljemalloc -Wl,--pop-state
 FLAVOUR_CFLAGS := -O2
 
 ifeq ($(FLAVOUR),asan)
@@ -87,7 +88,7 @@ BINARIES := $(BUILD)/tidegated $(BUILD)/tidegate-load $(BUILD)/tidegatectl
 LIBS     := $(foreach room,$(ROOMS),$(call library,$(room)))
 
 LDLIBS_TLS    := -lssl -lcrypto
-LDLIBS_DAEMON := -lmicrohttpd -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
+LDLIBS_DAEMON := -lmicrohttpd -lgnutls -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
 LDLIBS_LOAD   := -luring $(LDLIBS_TLS) -lprotobuf-c -lxxhash -linih -ljansson -lm $(LDLIBS_MALLOC)
 LDLIBS_CTL    := $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
 LDLIBS_TEST   := -lcriterion -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
@@ -557,6 +558,11 @@ build/analyze/cppcheck:
 
 format: ## clang-format over the tree
 	@clang-format -i $(C_FILES)
+
+.PHONY: check-monitoring
+check-monitoring: ## metrics, alert rules and dashboard of docs/operations against a running daemon
+	@$(call prepared,build test monitoring,all)
+	@tests/monitoring/run.sh $(BUILD)
 
 # Where `install` puts what: DESTDIR comes before all of them.
 PREFIX      ?= /usr/local

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for what is asked for: build, test, lint, docs,
-# fuzz, memcheck, bench, peers, deb, boot or container.
+# fuzz, memcheck, bench, peers, monitoring, deb, boot or container.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
 build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-c-dev
        protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev
-       libmicrohttpd-dev libjs-chart.js'
+       libmicrohttpd-dev libgnutls28-dev libjs-chart.js'
 test='libcriterion-dev python3'
 lint='clang-format clang-tidy cppcheck'
 docs='protobuf-compiler python3 python3-protobuf'
@@ -14,6 +14,7 @@ fuzz='clang libclang-rt-14-dev'
 memcheck='valgrind libc6-dbg'
 bench='valgrind jq'
 peers='redis-server postgresql'
+monitoring='prometheus'
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
 boot='debootstrap systemd-container'
 container='runc jq golang-github-containers-common'
@@ -29,10 +30,11 @@ for set in "$@"; do
     memcheck) wanted="$wanted $memcheck" ;;
     bench) wanted="$wanted $bench" ;;
     peers) wanted="$wanted $peers" ;;
+    monitoring) wanted="$wanted $monitoring" ;;
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
     container) wanted="$wanted $container" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, deb, boot, container)" >&2; exit 2 ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, monitoring, deb, boot, container)" >&2; exit 2 ;;
     esac
 done
 
@@ -64,7 +66,7 @@ policy=/usr/sbin/policy-rc.d
 clusters=/etc/postgresql-common/createcluster.d
 cluster=$clusters/tidegate-bench.conf
 undo=''
-case "$missing " in *' redis-server '* | *' postgresql '*)
+case "$missing " in *' redis-server '* | *' postgresql '* | *' prometheus '*)
     undo='true'
     if [ ! -e $policy ]; then
         printf '#!/bin/sh\nexit 101\n' | $as tee $policy >/dev/null
@@ -80,7 +82,7 @@ case "$missing " in *' redis-server '* | *' postgresql '*)
     ;;
 esac
 $as env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $install >/dev/null
-for service in redis-server postgresql; do
+for service in redis-server postgresql prometheus; do
     case "$missing " in *" $service "*)
         ! command -v systemctl >/dev/null 2>&1 || $as systemctl disable $service >/dev/null 2>&1 || true
         ! command -v update-rc.d >/dev/null 2>&1 || $as update-rc.d $service disable >/dev/null 2>&1 || true

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* How long the thread sleeps at most. */
@@ -60,6 +61,8 @@ static void add_headers(const struct srv_exchange *exchange, struct MHD_Response
         MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, exchange->etag);
     if (exchange->retry)
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    if (exchange->status == MHD_HTTP_UNAUTHORIZED)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     if (exchange->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
 }
@@ -88,6 +91,8 @@ static enum MHD_Result send_answer(struct srv_exchange *exchange)
     srv_body_free(&exchange->body);
     tg_count(&admin->stats.requests, 1);
     tg_count(&admin->stats.refused, exchange->status >= 400);
+    tg_count(&admin->stats.unauthorized,
+             exchange->status == MHD_HTTP_UNAUTHORIZED || exchange->status == MHD_HTTP_FORBIDDEN);
     if (!response) {
         tg_log_warn("an answer of the admin listener did not fit the memory there is");
         return MHD_NO;
@@ -119,8 +124,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *upload, size_t *upload_bytes, void **own)
 {
     static int seen;
+    struct srv_admin *admin = context;
     struct srv_exchange exchange = {
-        .admin = context, .connection = connection, .path = path, .status = MHD_HTTP_OK};
+        .admin = admin, .connection = connection, .path = path, .status = MHD_HTTP_OK};
     (void)version;
     (void)upload;
     (void)upload_bytes;
@@ -138,9 +144,34 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *own = &seen;
         return MHD_YES;
     }
+    if (admin->https.client_ca && !srv_https_client_is_known(connection)) {
+        srv_exchange_fail(&exchange, MHD_HTTP_FORBIDDEN, "CLIENT_CERTIFICATE",
+                          "show a certificate that tls.client_ca has signed");
+        return send_answer(&exchange);
+    }
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_parameter, &exchange.query);
     srv_routes_answer(&exchange);
     return send_answer(&exchange);
+}
+
+/* --- who may read --- */
+
+struct tg_bytes srv_exchange_token(const struct srv_exchange *exchange)
+{
+    static const char scheme[] = "Bearer ";
+    const char *value = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
+                                                    MHD_HTTP_HEADER_AUTHORIZATION);
+    if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0)
+        return (struct tg_bytes){0};
+    value += sizeof(scheme) - 1;
+    return (struct tg_bytes){.data = (const uint8_t *)value, .size = strlen(value)};
+}
+
+bool srv_exchange_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role)
+{
+    if (admin->server->config.token_file[0] == '\0')
+        return true;
+    return admin->watch.is_open && srv_identity_allows(admin->server, token, role);
 }
 
 /* --- the thread --- */
@@ -189,40 +220,84 @@ static void wait_for_work(struct srv_admin *admin, int timeout_ms)
     tg_waker_rise(&admin->waker);
 }
 
+/* Its own log is not asked for: it tells of nothing but clients that went away. */
+static enum tg_error start_http(struct srv_admin *admin, struct tg_fault *fault)
+{
+    const struct srv_config *config = &admin->server->config;
+    struct MHD_OptionItem tls[SRV_HTTPS_OPTIONS];
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+    srv_https_options(&admin->https, tls);
+    admin->http = MHD_start_daemon(
+        srv_https_is_on(&admin->https) ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_request,
+        admin, MHD_OPTION_LISTEN_SOCKET, admin->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->clients_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)config->clients_per_address_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)SRV_ADMIN_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)SRV_ADMIN_HEAD_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
+    return admin->http ? TG_ERR_OK
+                       : tg_fault_set(fault, TG_ERR_SYSTEM, "cannot start the admin listener");
+}
+
+/* Streams end by themselves once they are awake; those that are suspended could not be closed. */
+static void stop_http(struct srv_admin *admin)
+{
+    admin->closing = true;
+    srv_streams_wake(admin);
+    MHD_run(admin->http);
+    MHD_run(admin->http);
+    MHD_stop_daemon(admin->http);
+    admin->closing = false;
+}
+
+/* libmicrohttpd takes no other certificate while it runs: it begins anew on the same socket. */
+static void reload_tls(struct srv_admin *admin)
+{
+    struct srv_https fresh, before = admin->https;
+    struct tg_fault fault;
+    if (srv_https_read(&admin->server->config, &fresh, &fault) != TG_ERR_OK) {
+        tg_log_error("%s: the certificate stays as it was", fault.text);
+        return;
+    }
+    if (srv_https_is_same(&fresh, &before)) {
+        srv_https_free(&fresh);
+        return;
+    }
+    MHD_quiesce_daemon(admin->http); /* leaves the socket open */
+    stop_http(admin);
+    admin->https = fresh;
+    if (start_http(admin, &fault) == TG_ERR_OK) {
+        srv_https_free(&before);
+        return;
+    }
+    tg_log_error("%s with the new certificate: the old one stays", fault.text);
+    srv_https_free(&fresh);
+    admin->https = before;
+    if (start_http(admin, &fault) == TG_ERR_OK)
+        return;
+    tg_log_error("%s: it is gone until the next start", fault.text);
+}
+
 static void *run(void *argument)
 {
     struct srv_admin *admin = argument;
     while (!atomic_load_explicit(&admin->stopping, memory_order_acquire)) {
         wait_for_work(admin, turn_watch(admin));
+        if (atomic_exchange_explicit(&admin->reloading, false, memory_order_acquire))
+            reload_tls(admin);
+        if (!admin->http)
+            break;
         MHD_run(admin->http);
     }
-    /* Streams end by themselves once they are awake; those that are suspended could not be closed.
-     */
-    srv_streams_wake(admin);
-    MHD_run(admin->http);
-    MHD_run(admin->http);
-    MHD_stop_daemon(admin->http);
+    if (admin->http)
+        stop_http(admin);
+    srv_https_free(&admin->https);
     srv_body_free(&admin->sales);
     srv_watch_close(&admin->watch);
     return NULL;
 }
 
 /* --- start and stop --- */
-
-/* Its own log is not asked for: it tells of nothing but clients that went away. */
-static enum tg_error start_http(struct srv_admin *admin, struct tg_fault *fault)
-{
-    const struct srv_config *config = &admin->server->config;
-    admin->http = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, admin,
-        MHD_OPTION_LISTEN_SOCKET, admin->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)config->clients_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)config->clients_per_address_max, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)SRV_ADMIN_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)SRV_ADMIN_HEAD_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
-    return admin->http ? TG_ERR_OK
-                       : tg_fault_set(fault, TG_ERR_SYSTEM, "cannot start the admin listener");
-}
 
 enum tg_error srv_admin_start(struct srv_server *server, const struct net_address *address,
                               struct srv_admin **result, struct tg_fault *fault)
@@ -241,9 +316,12 @@ enum tg_error srv_admin_start(struct srv_server *server, const struct net_addres
     error = tg_waker_init(&admin->waker, fault);
     if (error)
         goto err_after_listen;
-    error = start_http(admin, fault);
+    error = srv_https_read(&server->config, &admin->https, fault);
     if (error)
         goto err_after_waker;
+    error = start_http(admin, fault);
+    if (error)
+        goto err_after_https;
     int code = pthread_create(&admin->thread, NULL, run, admin);
     if (code != 0) {
         error = tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start the admin thread");
@@ -255,13 +333,14 @@ enum tg_error srv_admin_start(struct srv_server *server, const struct net_addres
 
 err_after_http:
     MHD_stop_daemon(admin->http);
-    tg_waker_fini(&admin->waker);
-    free(admin);
-    return error;
+    admin->listen_fd = -1;
+err_after_https:
+    srv_https_free(&admin->https);
 err_after_waker:
     tg_waker_fini(&admin->waker);
 err_after_listen:
-    close(admin->listen_fd);
+    if (admin->listen_fd >= 0)
+        close(admin->listen_fd);
 err_after_memory:
     free(admin);
     return error;
@@ -276,6 +355,14 @@ void srv_admin_serve(struct srv_admin *admin)
 {
     /* pairs with the acquire in open_watch: what recovery built is there */
     atomic_store_explicit(&admin->serving, true, memory_order_release);
+    tg_waker_wake(&admin->waker);
+}
+
+void srv_admin_reload(struct srv_admin *admin)
+{
+    if (!admin)
+        return;
+    atomic_store_explicit(&admin->reloading, true, memory_order_release);
     tg_waker_wake(&admin->waker);
 }
 

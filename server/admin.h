@@ -39,6 +39,10 @@ const struct net_address *srv_admin_address(const struct srv_admin *admin);
 /* Recovery is over and all threads run. Main thread. */
 void srv_admin_serve(struct srv_admin *admin);
 
+/* The files of TLS were read again, and fit: new ones are taken over, and then all connections end,
+ * to come again under the new certificate. Main thread. NULL is nothing. */
+void srv_admin_reload(struct srv_admin *admin);
+
 /* Ends streams and connections, and the thread. Before the storage is closed. NULL is nothing. */
 void srv_admin_stop(struct srv_admin *admin);
 

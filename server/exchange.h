@@ -6,6 +6,7 @@
 #include "base/waker.h"
 #include "server/admin.h"
 #include "server/body.h"
+#include "server/https.h"
 #include "server/query.h"
 #include "server/watch.h"
 
@@ -16,8 +17,9 @@ struct srv_stream;
 /* Of the listener itself; any thread may read. */
 struct srv_admin_stats {
     uint64_t requests;
-    uint64_t refused; /* answered 4xx or 5xx */
-    uint64_t streams; /* open now */
+    uint64_t refused;      /* answered 4xx or 5xx */
+    uint64_t unauthorized; /* of these: without a token in force, or a certificate, or the role */
+    uint64_t streams;      /* open now */
 };
 
 struct srv_admin {
@@ -25,10 +27,13 @@ struct srv_admin {
     struct net_address address;
     int listen_fd;
     struct tg_waker waker;
-    _Atomic bool serving;  /* main sets it: recovery is over */
-    _Atomic bool stopping; /* main sets it */
+    _Atomic bool serving;   /* main sets it: recovery is over */
+    _Atomic bool stopping;  /* main sets it */
+    _Atomic bool reloading; /* main sets it: the files of TLS may be others */
     pthread_t thread;
     struct MHD_Daemon *http;
+    struct srv_https https;
+    bool closing; /* streams are to end */
     struct srv_watch watch;
     struct srv_admin_stats stats;
     struct srv_stream *streams; /* those that are open, in a list */
@@ -57,6 +62,12 @@ struct srv_exchange {
 /* Makes the answer an error: {"error":{"reason":"...","message":"..."}}. */
 void srv_exchange_fail(struct srv_exchange *exchange, unsigned status, const char *reason,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* The caller may read what is not open to everybody: no tokens are asked for, or `token` is in
+ * force and has the role. While the daemon recovers nobody may: tokens are not read yet. */
+bool srv_exchange_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role);
+/* The token of the request, empty without one; borrowed from it. */
+struct tg_bytes srv_exchange_token(const struct srv_exchange *exchange);
 
 /* Finds the route of exchange->path and fills in the answer. */
 void srv_routes_answer(struct srv_exchange *exchange);

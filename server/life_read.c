@@ -158,7 +158,7 @@ static enum tg_field read_head(struct srv_placing *placing,
 }
 
 /* Finds the item, which names the owner; false with the verdict set when there is none. */
-static bool find_item(const struct srv_core *core, struct srv_control *control, const char *text)
+static bool find_item(struct srv_core *core, struct srv_control *control, const char *text)
 {
     const struct eng_catalog *catalog = &core->shard->engine->catalog;
     struct srv_placing *placing = &control->placing;
@@ -166,6 +166,7 @@ static bool find_item(const struct srv_core *core, struct srv_control *control, 
     placing->item = eng_catalog_item(catalog, placing->order.sale_id, sku.data, sku.size);
     if (placing->item) {
         control->owner = placing->item->shard;
+        srv_core_count_attempt(core, placing->item->sale);
         return true;
     }
     bool sale_known = eng_catalog_sale(catalog, placing->order.sale_id) != NULL;
@@ -314,9 +315,10 @@ void srv_life_read_cart(struct srv_core *core, struct srv_control *control, cons
         return;
     }
     merge_lines(core, placing, request);
-    if (placing->item)
+    if (placing->item) {
         control->owner = placing->item->shard;
-    else if (eng_catalog_sale(&core->shard->engine->catalog, request->sale_id))
+        srv_core_count_attempt(core, placing->item->sale);
+    } else if (eng_catalog_sale(&core->shard->engine->catalog, request->sale_id))
         srv_control_refuse(control, TG_UNKNOWN_ITEM, TG_FIELD_NONE);
     else
         srv_control_refuse(control, TG_UNKNOWN_SALE, TG_FIELD_NONE);

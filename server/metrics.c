@@ -422,6 +422,9 @@ static void write_catalog(struct writing *w)
     write_sales(w, &told, "tidegate_sale_paid_minor_total", "counter",
                 "Money of paid orders (GMV), in minor units of the sale's currency.",
                 paid_minor_of);
+    one(w, "tidegate_low_stock_items", "gauge",
+        "Items of open sales with no more units left than their own threshold.",
+        (uint64_t)w->admin->watch.alerts.items.count + w->admin->watch.alerts.items.left_out);
     write_stock(w, &told, "tidegate_item_available_units", "Units that can be bought.",
                 available_of);
     write_stock(w, &told, "tidegate_item_reserved_units", "Units held by unpaid orders.",
@@ -438,6 +441,9 @@ static void write_admin(struct writing *w)
         tg_count_read(&stats->requests));
     one(w, "tidegate_admin_errors_total", "counter", "Of these, answered 4xx or 5xx.",
         tg_count_read(&stats->refused));
+    one(w, "tidegate_admin_unauthorized_total", "counter",
+        "Of these, without a token in force, a certificate, or the role read.",
+        tg_count_read(&stats->unauthorized));
     one(w, "tidegate_admin_streams", "gauge", "Streams of snapshots that are open.",
         tg_count_read(&stats->streams));
     one(w, "tidegate_books_behind_events", "gauge",

@@ -167,12 +167,13 @@ static void answer_stream(struct srv_exchange *exchange)
 static const struct {
     const char *path;
     bool needs_serving; /* 503 while the database is being read */
+    bool is_open;       /* to callers without a token */
     void (*answer)(struct srv_exchange *exchange);
 } routes[] = {
-    {"/healthz", false, answer_health},   {"/readyz", false, answer_ready},
-    {"/version", false, answer_version},  {"/metrics", true, answer_metrics},
-    {"/api/sales", true, answer_sales},   {"/api/alerts", true, answer_alerts},
-    {"/api/stream", true, answer_stream},
+    {"/healthz", false, true, answer_health},    {"/readyz", false, true, answer_ready},
+    {"/version", false, false, answer_version},  {"/metrics", true, false, answer_metrics},
+    {"/api/sales", true, false, answer_sales},   {"/api/alerts", true, false, answer_alerts},
+    {"/api/stream", true, false, answer_stream},
 };
 
 static void fail_unknown(struct srv_exchange *exchange)
@@ -223,23 +224,44 @@ static bool answer_asset(struct srv_exchange *exchange)
     return true;
 }
 
+/* The database is not read yet, or the caller may not read: failed. */
+static bool may_read(struct srv_exchange *exchange, bool needs_serving)
+{
+    struct srv_admin *admin = exchange->admin;
+    bool asks_who = admin->server->config.token_file[0] != '\0';
+    if (!is_serving(exchange) && (needs_serving || asks_who)) {
+        not_ready(exchange, "RECOVERING", "the database is being read");
+        return false;
+    }
+    struct tg_bytes token = srv_exchange_token(exchange);
+    if (srv_exchange_allows(admin, token, TG_ROLE_READ))
+        return true;
+    if (srv_exchange_allows(admin, token, TG_ROLE_SUBMIT) ||
+        srv_exchange_allows(admin, token, TG_ROLE_CONSUME) ||
+        srv_exchange_allows(admin, token, TG_ROLE_OPERATE))
+        srv_exchange_fail(exchange, MHD_HTTP_FORBIDDEN, "PERMISSION_DENIED",
+                          "this token does not have the role read");
+    else
+        srv_exchange_fail(exchange, MHD_HTTP_UNAUTHORIZED, "UNAUTHENTICATED",
+                          "show a token that is in force: Authorization: Bearer TOKEN");
+    return false;
+}
+
 void srv_routes_answer(struct srv_exchange *exchange)
 {
     static const char below[] = "/api/sales/";
-    bool is_below = strncmp(exchange->path, below, sizeof(below) - 1) == 0;
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (strcmp(exchange->path, routes[i].path) != 0)
             continue;
-        if (routes[i].needs_serving && !is_serving(exchange))
-            not_ready(exchange, "RECOVERING", "the database is being read");
-        else
+        if (routes[i].is_open || may_read(exchange, routes[i].needs_serving))
             routes[i].answer(exchange);
         return;
     }
-    if (is_below && !is_serving(exchange))
-        not_ready(exchange, "RECOVERING", "the database is being read");
-    else if (is_below)
-        answer_below_sales(exchange, exchange->path + sizeof(below) - 1);
-    else if (!answer_asset(exchange))
+    if (strncmp(exchange->path, below, sizeof(below) - 1) == 0) {
+        if (may_read(exchange, true))
+            answer_below_sales(exchange, exchange->path + sizeof(below) - 1);
+        return;
+    }
+    if (!answer_asset(exchange))
         fail_unknown(exchange);
 }

@@ -17,8 +17,10 @@
 struct srv_stream {
     struct srv_admin *admin;
     struct MHD_Connection *connection;
-    const struct eng_sale *sale; /* NULL: none was asked for */
-    struct srv_body body;        /* the event under way */
+    const struct eng_sale *sale;    /* NULL: none was asked for */
+    char token[TG_TOKEN_BYTES_MAX]; /* that it was opened with: it may be revoked */
+    size_t token_bytes;
+    struct srv_body body; /* the event under way */
     size_t sent;
     uint64_t tick; /* that it is of; 0: none was sent yet */
     bool suspended;
@@ -48,10 +50,14 @@ static ssize_t on_room(void *context, uint64_t position, char *room, size_t room
     struct srv_stream *stream = context;
     struct srv_admin *admin = stream->admin;
     (void)position;
-    if (atomic_load_explicit(&admin->stopping, memory_order_acquire))
+    struct tg_bytes token = {.data = (const uint8_t *)stream->token, .size = stream->token_bytes};
+    if (admin->closing)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (stream->sent == stream->body.bytes && stream->tick != admin->watch.ticks)
+    if (stream->sent == stream->body.bytes && stream->tick != admin->watch.ticks) {
+        if (!srv_exchange_allows(admin, token, TG_ROLE_READ))
+            return MHD_CONTENT_READER_END_OF_STREAM;
         render(stream);
+    }
     if (!srv_body_is_whole(&stream->body) || !srv_body_is_whole(&admin->sales))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (stream->sent == stream->body.bytes) {
@@ -103,6 +109,11 @@ void srv_stream_open(struct srv_exchange *exchange, const struct eng_sale *sale)
     }
     *stream = (struct srv_stream){
         .admin = admin, .connection = exchange->connection, .sale = sale, .next = admin->streams};
+    struct tg_bytes token = srv_exchange_token(exchange);
+    if (token.size <= sizeof(stream->token)) { /* a longer one has not come so far */
+        memcpy(stream->token, token.data ? token.data : (const uint8_t *)"", token.size);
+        stream->token_bytes = token.size;
+    }
     admin->streams = stream;
     tg_count(&admin->stats.streams, 1);
     exchange->type = "text/event-stream; charset=utf-8";

@@ -584,6 +584,8 @@ static void reload(struct srv_server *server, int argc, char **argv)
         tg_log_error("the tokens stay as they were: %s", fault.text);
     if (reload_tls(server, &fault) != TG_ERR_OK)
         tg_log_error("the certificate stays as it was: %s", fault.text);
+    else
+        srv_admin_reload(server->admin);
     if (read_options(&fresh, argc, argv, &only_checks, &fault) != TG_ERR_OK ||
         read_address(&fresh, &address, &fault) != TG_ERR_OK ||
         read_admin_address(&fresh, &address, &fault) != TG_ERR_OK) {

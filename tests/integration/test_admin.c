@@ -1,5 +1,7 @@
 /* The admin listener of a real daemon: what it tells, and what it bears. */
 #include "base/clock.h"
+#include "base/token.h"
+#include "tests/lib/certs.h"
 #include "tests/lib/http.h"
 #include "tests/lib/life.h"
 #include "tests/lib/pending.h"
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct scene {
@@ -613,4 +616,223 @@ Test(admin, a_port_in_use_is_told_at_start)
     cr_assert(daemon_log_has(&third, "not a loopback address"), "%s", daemon_log_tail(&third));
     daemon_end(&third);
     close_scene(&scene);
+}
+
+/* --- tokens --- */
+
+struct gate {
+    struct daemon daemon;
+    char file[64];
+    char tokens[2][TG_TOKEN_BYTES_MAX + 1]; /* with read, with all but read */
+};
+
+static void write_tokens(struct gate *gate, uint32_t count)
+{
+    static const char *const ids[] = {"reader", "other"};
+    FILE *file = fopen(gate->file, "we");
+    cr_assert_not_null(file);
+    for (uint32_t i = 0; i < count; i++) {
+        struct tg_token_entry entry = {.roles = i == 0 ? TG_ROLE_READ
+                                                       : TG_ROLES_ALL & ~(uint32_t)TG_ROLE_READ};
+        char line[TG_TOKEN_LINE_BYTES];
+        snprintf(entry.id, sizeof(entry.id), "%s", ids[i]);
+        snprintf(entry.tenant, sizeof(entry.tenant), "t");
+        tg_token_hash(gate->tokens[i], strlen(gate->tokens[i]), entry.hash);
+        tg_token_line(&entry, line);
+        fputs(line, file);
+    }
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(chmod(gate->file, 0600), 0);
+}
+
+static void open_gate(struct gate *gate)
+{
+    char option[128];
+    *gate = (struct gate){.file = "/tmp/tidegate-tokens-XXXXXX"};
+    int fd = mkstemp(gate->file);
+    cr_assert(fd >= 0);
+    close(fd);
+    cr_assert(tg_token_make("reader", gate->tokens[0]) && tg_token_make("other", gate->tokens[1]));
+    write_tokens(gate, 2);
+    snprintf(option, sizeof(option), "security.token_file=%s", gate->file);
+    daemon_start(&gate->daemon, "--admin-listen", "127.0.0.1:0", "--set", option, NULL);
+}
+
+static void close_gate(struct gate *gate)
+{
+    daemon_end(&gate->daemon);
+    unlink(gate->file);
+}
+
+/* GET with this Authorization (NULL: none); the status, and of a refusal the reason must be this.
+ */
+static int get_as(const struct daemon *daemon, const char *path, const char *authorization,
+                  const char *reason)
+{
+    char request[1024];
+    int fd = http_connect(daemon);
+    snprintf(request, sizeof(request),
+             "GET %s HTTP/1.1\r\nHost: t\r\n%s%s%sConnection: close\r\n\r\n", path,
+             authorization ? "Authorization: " : "", authorization ? authorization : "",
+             authorization ? "\r\n" : "");
+    http_send(fd, request);
+    struct http_answer answer = http_read(fd);
+    int status = answer.status;
+    cr_assert(!reason || strstr(answer.body, reason), "%s: %s", path, answer.body);
+    cr_assert(status != 401 || strcmp(http_header(&answer, "WWW-Authenticate"), "Bearer") == 0);
+    http_free(&answer);
+    return status;
+}
+
+Test(admin, asks_for_a_token_with_the_role_read)
+{
+    static const char *const guarded[] = {"/version",        "/metrics",    "/api/sales",
+                                          "/api/sales/1",    "/api/alerts", "/api/stream",
+                                          "/api/sales/1/top"};
+    static const char *const open_to_all[] = {"/healthz", "/readyz", "/", "/assets/page.js"};
+    struct gate gate;
+    char reader[160], other[160], almost[160];
+    open_gate(&gate);
+    snprintf(reader, sizeof(reader), "Bearer %s", gate.tokens[0]);
+    snprintf(other, sizeof(other), "bearer %s", gate.tokens[1]);
+    snprintf(almost, sizeof(almost), "Bearer %s", gate.tokens[0]);
+    almost[strlen(almost) - 1] ^= 1;
+    const char *const wrong[] = {
+        NULL, "", "Bearer", "Bearer ", almost, gate.tokens[0], "Basic cmVhZGVyOng="};
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
+        for (size_t j = 0; j < sizeof(wrong) / sizeof(wrong[0]); j++)
+            cr_assert_eq(get_as(&gate.daemon, guarded[i], wrong[j], "UNAUTHENTICATED"), 401,
+                         "%s as %s", guarded[i], wrong[j]);
+        cr_assert_eq(get_as(&gate.daemon, guarded[i], other, "PERMISSION_DENIED"), 403);
+    }
+    for (size_t i = 0; i < sizeof(open_to_all) / sizeof(open_to_all[0]); i++)
+        cr_assert_eq(get_as(&gate.daemon, open_to_all[i], NULL, NULL), 200, "%s", open_to_all[i]);
+    cr_assert_eq(get_as(&gate.daemon, "/metrics", reader, "tidegate_admin_unauthorized_total 56"),
+                 200);
+    cr_assert_eq(get_as(&gate.daemon, "/api/sales", reader, NULL), 200);
+    close_gate(&gate);
+}
+
+Test(admin, a_stream_ends_when_its_token_is_revoked)
+{
+    struct gate gate;
+    struct http_stream stream = {0};
+    char request[256];
+    open_gate(&gate);
+    stream.fd = http_connect(&gate.daemon);
+    snprintf(request, sizeof(request),
+             "GET /api/stream HTTP/1.0\r\nAuthorization: Bearer %s\r\n\r\n", gate.tokens[0]);
+    http_send(stream.fd, request);
+    json_decref(http_stream_next(&stream));
+    write_tokens(&gate, 0);
+    cr_assert_eq(kill(gate.daemon.pid, SIGHUP), 0);
+    for (json_t *snapshot; (snapshot = http_stream_next(&stream));)
+        json_decref(snapshot);
+    http_stream_close(&stream);
+    snprintf(request, sizeof(request), "Bearer %s", gate.tokens[0]);
+    cr_assert_eq(get_as(&gate.daemon, "/api/sales", request, "UNAUTHENTICATED"), 401);
+    close_gate(&gate);
+}
+
+/* --- TLS --- */
+
+struct https {
+    struct daemon daemon;
+    char dir[64];
+};
+
+static void open_https(struct https *https, bool asks_clients)
+{
+    char options[3][160];
+    *https = (struct https){.dir = "/tmp/tidegate-https-XXXXXX"};
+    cr_assert_not_null(mkdtemp(https->dir));
+    certs_make_usual(https->dir);
+    snprintf(options[0], sizeof(options[0]), "tls.certificate=%s/server.pem", https->dir);
+    snprintf(options[1], sizeof(options[1]), "tls.key=%s/server.key", https->dir);
+    snprintf(options[2], sizeof(options[2]), "tls.client_ca=%s%s", asks_clients ? https->dir : "",
+             asks_clients ? "/ca.pem" : "");
+    daemon_start(&https->daemon, "--admin-listen", "127.0.0.1:0", "--set", options[0], "--set",
+                 options[1], "--set", options[2], NULL);
+}
+
+static void close_https(struct https *https)
+{
+    char command[128];
+    daemon_end(&https->daemon);
+    snprintf(command, sizeof(command), "rm -rf '%s'", https->dir);
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): a directory of our own making
+}
+
+/* GET /healthz by openssl's client, with these words more; what it and the server said, static. */
+static const char *ask_https(const struct https *https, const char *more)
+{
+    static char said[65536];
+    char command[1024];
+    snprintf(command, sizeof(command),
+             "printf 'GET /healthz HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n' | "
+             "timeout 20 openssl s_client -connect 127.0.0.1:%u -CAfile %s/ca.pem "
+             "-verify_return_error -ign_eof %s 2>&1",
+             https->daemon.admin_port, https->dir, more);
+    FILE *pipe = popen(command, "r"); // NOLINT(cert-env33-c): likewise
+    cr_assert_not_null(pipe);
+    said[fread(said, 1, sizeof(said) - 1, pipe)] = '\0';
+    pclose(pipe);
+    return said;
+}
+
+Test(admin, speaks_tls_when_all_listeners_do)
+{
+    struct https https;
+    open_https(&https, false);
+    const char *said = ask_https(&https, "");
+    cr_assert_not_null(strstr(said, "TLSv1.3"), "%s", said);
+    cr_assert_not_null(strstr(said, "{\"alive\":true}"), "%s", said);
+    said = ask_https(&https, "-tls1_1");
+    cr_assert_null(strstr(said, "alive"), "%s", said);
+    int fd = http_connect(&https.daemon); /* HTTP on the port of TLS */
+    http_send(fd, "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    struct http_answer answer = {0};
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0)
+        cr_assert_neq(byte, '{');
+    close(fd);
+    http_free(&answer);
+    cr_assert_not_null(strstr(ask_https(&https, ""), "alive"), "others do not notice");
+    close_https(&https);
+}
+
+Test(admin, takes_a_new_certificate_over_without_a_restart)
+{
+    struct https https;
+    open_https(&https, false);
+    cr_assert_not_null(strstr(ask_https(&https, ""), "alive"));
+    certs_make(https.dir, "server",
+               &(struct certs_wish){.signer = "ca", .names = "DNS:renewed.test,IP:127.0.0.1"});
+    cr_assert_eq(kill(https.daemon.pid, SIGHUP), 0);
+    while (!strstr(ask_https(&https, "-verify_hostname renewed.test"), "alive"))
+        usleep(20000);
+    FILE *file = fopen(certs_path(https.dir, "server", "pem"), "we");
+    cr_assert_not_null(file);
+    fputs("no certificate", file);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(kill(https.daemon.pid, SIGHUP), 0);
+    daemon_log_wait(&https.daemon, "the certificate stays as it was");
+    cr_assert_not_null(strstr(ask_https(&https, "-verify_hostname renewed.test"), "alive"));
+    close_https(&https);
+}
+
+Test(admin, asks_clients_for_a_certificate_when_it_is_told_to)
+{
+    struct https https;
+    char more[256];
+    open_https(&https, true);
+    const char *said = ask_https(&https, "");
+    cr_assert_null(strstr(said, "alive"), "%s", said);
+    cr_assert_not_null(strstr(said, "CLIENT_CERTIFICATE"), "%s", said);
+    snprintf(more, sizeof(more), "-cert %s/client.pem -key %s/client.key", https.dir, https.dir);
+    cr_assert_not_null(strstr(ask_https(&https, more), "alive"));
+    snprintf(more, sizeof(more), "-cert %s/stranger.pem -key %s/stranger.key", https.dir,
+             https.dir);
+    cr_assert_null(strstr(ask_https(&https, more), "alive"));
+    close_https(&https);
 }
