@@ -150,13 +150,14 @@ static void refuse_nobody(struct srv_core *core, struct net_conn *conn, uint64_t
 }
 
 static void refuse_role(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
-                        const struct srv_principal *principal, uint32_t needed)
+                        uint32_t kind, const struct srv_principal *principal, uint32_t needed)
 {
     char message[256], has[TG_ROLES_TEXT_BYTES], needs[TG_ROLES_TEXT_BYTES];
     snprintf(message, sizeof(message), "this takes the role %s; token %s has %s",
              tg_roles_text(needed, " or ", needs), principal->id,
              tg_roles_text(principal->roles, ",", has));
     tg_count(&core->stats.denied, 1);
+    srv_audit_refused_role(core, conn, kind);
     net_conn_error(core->net, conn, correlation_id,
                    TIDEGATE__V1__ERROR_CODE__ERROR_CODE_PERMISSION_DENIED, message);
 }
@@ -165,7 +166,7 @@ static void refuse_role(struct srv_core *core, struct net_conn *conn, uint64_t c
 
 /* Who sent it, with one of these roles; NULL, and answered, for any other. */
 static const struct srv_principal *admit(struct srv_core *core, struct net_conn *conn,
-                                         uint64_t correlation_id, uint32_t needed)
+                                         uint64_t correlation_id, uint32_t kind, uint32_t needed)
 {
     const struct srv_principal *principal =
         srv_principals_get(core->principals, net_conn_principal(conn));
@@ -174,7 +175,7 @@ static const struct srv_principal *admit(struct srv_core *core, struct net_conn 
         return NULL;
     }
     if (!(principal->roles & needed)) {
-        refuse_role(core, conn, correlation_id, principal, needed);
+        refuse_role(core, conn, correlation_id, kind, principal, needed);
         return NULL;
     }
     return principal;
@@ -186,7 +187,8 @@ bool srv_admit_change(struct srv_core *core, struct net_conn *conn, uint64_t cor
     if (!core->principals ||
         message->change_case == TIDEGATE__V1__CHANGE_ORDER_REQUEST__CHANGE__NOT_SET)
         return true; /* the latter is no change, and is told so */
-    return admit(core, conn, correlation_id, srv_roles_of_change[message->change_case]) != NULL;
+    return admit(core, conn, correlation_id, TIDEGATE__V1__REQUEST__KIND_CHANGE_ORDER,
+                 srv_roles_of_change[message->change_case]) != NULL;
 }
 
 bool srv_admit_consumer(const struct srv_core *core, uint32_t principal)
@@ -329,7 +331,8 @@ bool srv_admit_frame(struct srv_core *core, struct net_conn *conn,
         return true;
     if (needed == 0) /* no kind: who is known is told so */
         needed = TG_ROLES_ALL;
-    const struct srv_principal *principal = admit(core, conn, envelope->correlation_id, needed);
+    const struct srv_principal *principal =
+        admit(core, conn, envelope->correlation_id, envelope->kind, needed);
     return principal && charge(core, conn, envelope, principal, quota_of(envelope->kind));
 }
 
@@ -370,7 +373,10 @@ static void authenticate(struct srv_core *core, struct net_conn *conn, uint64_t 
                principal->roles);
         return;
     }
+    char id[TG_TOKEN_ID_BYTES_MAX + 1] = "";
+    tg_token_read((const char *)token.data, token.size, id);
     net_conn_set_principal(conn, SRV_REFUSED);
+    srv_audit_refused_token(core, conn, id);
     int64_t due_ns =
         srv_suspects_failed(&core->admission->suspects, suspect_key(core, conn), core->now_mono_ns);
     refuse_late(core, conn, correlation_id, due_ns,

@@ -63,6 +63,8 @@ static const struct key keys[] = {
     {"admin", "listen", KIND_TEXT, AT(admin_listen), SIZE(admin_listen), 0, 0, 0, NULL,
      "HOST:PORT or nothing", 0,
      "address of the admin listener: metrics, health, JSON, the live page; empty: none"},
+    {"security", "audit_log", KIND_TEXT, AT(audit_log), SIZE(audit_log), 0, 0, 0, NULL, "a file", 0,
+     "where each operator's action is appended, as JSON lines; SIGHUP opens it anew"},
     {"security", "token_file", KIND_TEXT, AT(token_file), SIZE(token_file), 0, 0, 0, NULL, "a file",
      0, "tokens that callers must show, as hashes; SIGHUP reads it again"},
     {"log", "level", KIND_CHOICE, AT(log_level), 0, TG_LOG_INFO, 0, 0, levels,

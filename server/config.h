@@ -92,6 +92,7 @@ struct srv_config {
     char tls_client_ca[1024]; /* callers must show a certificate that one of these has signed */
     uint64_t tls_version_min; /* enum srv_tls_version */
     char token_file[1024];    /* whose tokens are asked for on all listeners; "" for none */
+    char audit_log[1024];     /* what operators did; "" for none */
     uint64_t log_level;       /* enum tg_log_level */
     uint64_t log_format;      /* enum tg_log_format */
 #define SRV_NUMBER_FIELD(section, name, initial, low, high, unit, reload, help) uint64_t name;

@@ -157,6 +157,7 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
         srv_message_fail_memory(core, conn, envelope->correlation_id);
         return;
     }
+    control->audit = srv_audit_begin(core, conn, envelope->kind, message);
     way->read(core, control, message);
     srv_core_spend(core, CONTROL_WORK);
     net_conn_begin(conn, 1);
@@ -260,6 +261,8 @@ void srv_control_deliver(struct srv_core *core, struct srv_control *control)
 {
     tg_assert(control->address.core == core->core);
     struct net_conn *conn = net_conn_find(core->net, control->address.conn);
+    srv_audit_end(core, control->audit,
+                  control->unreadable ? "INTERNAL" : tg_verdict_name((int)control->verdict));
     control->way->answer(core, conn, control);
     if (conn)
         net_conn_end(core->net, conn, 1);

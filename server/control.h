@@ -26,6 +26,7 @@
 struct srv_way; /* server/control.c */
 struct srv_holds;
 struct srv_ingest;
+struct srv_audit_line;
 
 /* CreateSale, PauseSale, ResumeSale, CloseSale, AdjustStock. */
 struct srv_sale_ask {
@@ -95,9 +96,10 @@ struct srv_control {
     /* what came of it */
     enum tg_verdict verdict;
     enum tg_field field;
-    const char *message; /* static; instead of the field's advice, or NULL */
-    bool has_waited;     /* in its lane: never twice */
-    bool unreadable;     /* the database could not be read: an ErrorResponse */
+    const char *message;          /* static; instead of the field's advice, or NULL */
+    struct srv_audit_line *audit; /* of an operator's action, or NULL; owned */
+    bool has_waited;              /* in its lane: never twice */
+    bool unreadable;              /* the database could not be read: an ErrorResponse */
 };
 
 /* The answer of a request that was refused before, or while, it was decided. */

@@ -4,6 +4,7 @@
 #define TG_SERVER_SERVER_H
 
 #include "net/listener.h"
+#include "server/audit.h"
 #include "server/config.h"
 #include "server/core.h"
 #include "server/identity.h"
@@ -23,6 +24,7 @@ struct srv_server {
     struct eng_engine engine;
     struct sto_env *storage;
     struct srv_identity identity; /* server/identity.h */
+    struct srv_audit *audit;      /* server/audit.h; NULL: none */
     struct srv_core *cores;       /* config.threads of them */
     struct srv_writer writer;
     struct srv_ahead ahead;

@@ -427,7 +427,8 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
         (error = create_engine(server, fault)) != TG_ERR_OK ||
         (error = recover(server, stats, fault)) != TG_ERR_OK ||
         (error = create_cores(server, fault)) != TG_ERR_OK ||
-        (error = srv_identity_start(server, fault)) != TG_ERR_OK)
+        (error = srv_identity_start(server, fault)) != TG_ERR_OK ||
+        (error = srv_audit_start(server, fault)) != TG_ERR_OK)
         return error;
     server->writer.server = server;
     server->started_at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
@@ -531,6 +532,8 @@ static void stop(struct srv_server *server)
     srv_admin_stop(server->admin);
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
+    srv_audit_main(server, "Stop", "", "OK");
+    srv_audit_stop(server);
     srv_identity_stop(server);
     tls_context_close(server->tls);
     sto_env_close(server->storage);
@@ -572,6 +575,21 @@ static enum tg_error reload_tls(struct srv_server *server, struct tg_fault *faul
     return error;
 }
 
+static void reload_security(struct srv_server *server)
+{
+    struct tg_fault fault;
+    if (srv_audit_reopen(server, &fault) != TG_ERR_OK)
+        tg_log_error("the audit log goes on in the file that is open: %s", fault.text);
+    if (server->config.token_file[0] == '\0')
+        return;
+    if (srv_identity_reload(server, &fault) == TG_ERR_OK) {
+        srv_audit_main(server, "ReloadTokens", server->config.token_file, "OK");
+        return;
+    }
+    tg_log_error("the tokens stay as they were: %s", fault.text);
+    srv_audit_main(server, "ReloadTokens", server->config.token_file, "REFUSED");
+}
+
 /* Reads everything again, the command line too: it still wins over the file. */
 static void reload(struct srv_server *server, int argc, char **argv)
 {
@@ -580,8 +598,7 @@ static void reload(struct srv_server *server, int argc, char **argv)
     struct tg_fault fault;
     bool only_checks;
     /* First, and whatever comes of the rest: it is how a token is revoked. */
-    if (srv_identity_reload(server, &fault) != TG_ERR_OK)
-        tg_log_error("the tokens stay as they were: %s", fault.text);
+    reload_security(server);
     if (reload_tls(server, &fault) != TG_ERR_OK)
         tg_log_error("the certificate stays as it was: %s", fault.text);
     else
@@ -590,13 +607,17 @@ static void reload(struct srv_server *server, int argc, char **argv)
         read_address(&fresh, &address, &fault) != TG_ERR_OK ||
         read_admin_address(&fresh, &address, &fault) != TG_ERR_OK) {
         tg_log_error("not reloaded, all stays as it was: %s", fault.text);
+        srv_audit_main(server, "ReloadConfiguration", "", "REFUSED");
         return;
     }
     uint32_t for_restart = 0;
     uint32_t changed = srv_config_reload(&server->config, &fresh, on_changed, &for_restart);
     configure_log(&server->config);
-    tg_log_info("configuration read again: %" PRIu32 " keys differ, %" PRIu32 " need a restart",
-                changed, for_restart);
+    char words[80];
+    snprintf(words, sizeof(words), "%" PRIu32 " keys differ, %" PRIu32 " need a restart", changed,
+             for_restart);
+    tg_log_info("configuration read again: %s", words);
+    srv_audit_main(server, "ReloadConfiguration", words, "OK");
 }
 
 /* Until SIGTERM or SIGINT. */
@@ -682,6 +703,7 @@ int main(int argc, char **argv)
     }
     start_threads(&server);
     tell_ready(&server, &notify, &recovered);
+    srv_audit_main(&server, "Start", "tidegated " TG_VERSION, "OK");
     serve(&server, &notify, signal_fd, argc, argv);
     tg_log_info("draining");
     srv_notify_stopping(&notify);

@@ -1,6 +1,7 @@
 /* Callers with tokens, without, and with the wrong ones: what each may do, and that nobody else
  * notices. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/token.h"
 #include "server/roles.h"
 #include "tests/lib/peer.h"
@@ -10,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -649,5 +651,153 @@ Test(identity, a_removed_token_ends_its_subscriptions_and_polls)
     peer_expect_error(&peer, UNAUTHENTICATED, 10);
     peer_close(&peer);
     tgc_close(client);
+    gate_end(&gate);
+}
+
+/* --- the audit log --- */
+
+/* Waits until a line of the file holds all of these words, up to a NULL. */
+static void await_line(const char *path, ...) __attribute__((sentinel));
+
+static bool holds_all(const char *line, va_list words)
+{
+    const char *word;
+    while ((word = va_arg(words, const char *)))
+        if (!strstr(line, word))
+            return false;
+    return true;
+}
+
+static void await_line(const char *path, ...)
+{
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    for (;;) {
+        char line[4096];
+        FILE *file = fopen(path, "re");
+        bool found = false;
+        while (file && !found && fgets(line, sizeof(line), file)) {
+            va_list words;
+            va_start(words, path);
+            found = holds_all(line, words);
+            va_end(words);
+        }
+        if (file)
+            fclose(file);
+        if (found)
+            return;
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "no such line in %s", path);
+        usleep(1000);
+    }
+}
+
+static bool file_has(const char *path, const char *word)
+{
+    char line[4096];
+    FILE *file = fopen(path, "re");
+    bool found = false;
+    while (file && !found && fgets(line, sizeof(line), file))
+        found = strstr(line, word) != NULL;
+    if (file)
+        fclose(file);
+    return found;
+}
+
+Test(identity, what_operators_do_is_in_the_audit_log_and_no_secret_is_anywhere)
+{
+    struct gate gate;
+    char all[TG_TOKEN_BYTES_MAX + 1], reader[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
+    char path[96], option[160], rotated[112];
+    gate_prepare(&gate);
+    grant(&gate, "ops1", "shop-a", TG_ROLES_ALL, all);
+    grant(&gate, "eye", "shop-b", TG_ROLE_READ, reader);
+    cr_assert(tg_token_make("gone", other));
+    snprintf(path, sizeof(path), "%s.audit", gate.path);
+    snprintf(rotated, sizeof(rotated), "%s.1", path);
+    snprintf(option, sizeof(option), "security.audit_log=%s", path);
+    gate_start(&gate, option);
+    await_line(path, "\"action\":\"Start\"", NULL);
+    struct tgc_client *client = client_of(&gate, all);
+    sale_create(client, 7, "A", 10, 0);
+    await_line(path, "\"tenant\":\"shop-a\",\"token\":\"ops1\",\"peer\":\"127.0.0.1:",
+               "\"action\":\"CreateSale\",\"target\":\"sale 7\",\"verdict\":\"OK\"", NULL);
+    sale_assert_verdict(sale_pause(client, 7), TG_OK);
+    await_line(path, "PauseSale", "sale 7", "\"OK\"", NULL);
+    sale_assert_verdict(sale_resume(client, 7), TG_OK);
+    sale_assert_verdict(sale_adjust(client, 7, "A", 5), TG_OK);
+    await_line(path, "AdjustStock", "sale 7 sku A by 5: ", "\"OK\"", NULL);
+    sale_assert_verdict(sale_close(client, 99), TG_UNKNOWN_SALE);
+    await_line(path, "CloseSale", "sale 99", "UNKNOWN_SALE", NULL);
+    sale_assert_verdict(sale_buy(client, 7, "A", 1, 1), TG_ACCEPTED);
+
+    struct tgc_client *eye = client_of(&gate, reader), *none;
+    struct tg_fault fault;
+    Tidegate__V1__CloseSaleRequest body = TIDEGATE__V1__CLOSE_SALE_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__Response *response;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CLOSE_SALE;
+    request.close_sale = &body;
+    cr_assert_eq(tgc_call(eye, &request, TIMEOUT_MS, &response, &fault), TG_ERR_DENIED);
+    await_line(path, "shop-b", "\"eye\"", "CloseSale", "PERMISSION_DENIED", NULL);
+    cr_assert_eq(open_client(&gate, other, &none, &fault), TG_ERR_DENIED);
+    await_line(path, "Authenticate", "token gone", "UNAUTHENTICATED", NULL);
+    cr_assert_not(file_has(path, "PlaceOrder"), "orders are no operator's");
+
+    cr_assert_eq(rename(path, rotated), 0); /* as logrotate does */
+    reload(&gate);
+    await_line(path, "ReloadTokens", "OK", NULL);
+    await_line(path, "ReloadConfiguration", "0 keys differ", NULL);
+    sale_assert_verdict(sale_close(client, 7), TG_OK);
+    await_line(path, "CloseSale", "sale 7", "\"OK\"", NULL);
+    cr_assert_not(file_has(rotated, "ReloadTokens"));
+    struct stat status;
+    cr_assert_eq(stat(path, &status), 0);
+    cr_assert_eq(status.st_mode & 0777, 0600);
+    tgc_close(eye);
+    tgc_close(client);
+    daemon_stop(&gate.daemon);
+    await_line(path, "\"action\":\"Stop\"", NULL);
+    const char *const secrets[] = {all, reader, other};
+    for (int i = 0; i < 3; i++) {
+        const char *secret = secrets[i] + strlen(secrets[i]) - TG_TOKEN_SECRET_BYTES;
+        cr_assert_not(file_has(path, secret) || file_has(rotated, secret));
+        cr_assert_not(daemon_log_has(&gate.daemon, secret));
+    }
+    unlink(path);
+    unlink(rotated);
+    gate_end(&gate);
+}
+
+Test(identity, refused_tokens_do_not_fill_the_audit_log)
+{
+    struct gate gate;
+    char other[TG_TOKEN_BYTES_MAX + 1], all[TG_TOKEN_BYTES_MAX + 1], path[96], option[160];
+    gate_prepare(&gate);
+    grant(&gate, "ops1", "shop-a", TG_ROLES_ALL, all);
+    cr_assert(tg_token_make("gone", other));
+    snprintf(path, sizeof(path), "%s.audit", gate.path);
+    snprintf(option, sizeof(option), "security.audit_log=%s", path);
+    gate_start(&gate, option);
+    struct peer peers[20];
+    for (int i = 0; i < 20; i++) {
+        peer_open(&peers[i], &gate.daemon);
+        for (int j = 0; j < 10; j++)
+            authenticate(&peers[i], other);
+    }
+    struct tgc_client *client = client_of(&gate, all);
+    sale_create(client, 7, "A", 10, 0);
+    await_line(path, "CreateSale", NULL);
+    daemon_stop(&gate.daemon);
+    uint32_t lines = 0;
+    char line[4096];
+    FILE *file = fopen(path, "re");
+    while (fgets(line, sizeof(line), file))
+        lines += strstr(line, "UNAUTHENTICATED") != NULL;
+    fclose(file);
+    cr_assert_leq(lines, TG_LOG_BURST);
+    cr_assert_geq(lines, 1);
+    for (int i = 0; i < 20; i++)
+        peer_close(&peers[i]);
+    tgc_close(client);
+    unlink(path);
     gate_end(&gate);
 }
