@@ -88,10 +88,10 @@ BINARIES := $(BUILD)/tidegated $(BUILD)/tidegate-load $(BUILD)/tidegatectl
 LIBS     := $(foreach room,$(ROOMS),$(call library,$(room)))
 
 LDLIBS_TLS    := -lssl -lcrypto
-LDLIBS_DAEMON := -lmicrohttpd -lgnutls -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
+LDLIBS_DAEMON := -lmicrohttpd -lgnutls -luring -lnghttp2 $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih $(LDLIBS_MALLOC)
 LDLIBS_LOAD   := -luring $(LDLIBS_TLS) -lprotobuf-c -lxxhash -linih -ljansson -lm $(LDLIBS_MALLOC)
 LDLIBS_CTL    := $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -ljansson $(LDLIBS_MALLOC)
-LDLIBS_TEST   := -lcriterion -luring $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
+LDLIBS_TEST   := -lcriterion -luring -lnghttp2 $(LDLIBS_TLS) -llmdb -lprotobuf-c -lxxhash -linih -ljansson -lm
 
 all: $(BINARIES) ## build the three programs
 
@@ -99,6 +99,26 @@ $(PB_H) $(GEN)/tidegate/v1/tidegate.pb-c.c &: proto/tidegate/v1/tidegate.proto
 	@mkdir -p $(GEN)
 	$(say) GEN $@
 	$(Q)protoc-c --proto_path=proto --c_out=$(GEN) $<
+
+# What the gRPC listener tells of itself: net/descriptors.h.
+PROTOS       := tidegate/v1/tidegate.proto tidegate/v1/service.proto
+GRPC_PROTOS  := /usr/share/grpc-proto
+GRPC_OWN     := $(addprefix $(GRPC_PROTOS)/grpc/,health/v1/health.proto reflection/v1/reflection.proto \
+	reflection/v1alpha/reflection.proto)
+DESCRIPTORS  := $(GEN)/descriptors
+$(DESCRIPTORS).c: $(PROTOS:%=proto/%) | $(PB_H)
+	$(say) GEN $@
+	$(Q)protoc --proto_path=proto --proto_path=$(GRPC_PROTOS) --descriptor_set_out=$(DESCRIPTORS).bin \
+		$(PROTOS) $(GRPC_OWN)
+	$(Q){ echo '#include "net/descriptors.h"'; echo 'const uint8_t net_descriptors[] = {'; \
+		od -An -v -tx1 $(DESCRIPTORS).bin | sed 's/ \(..\)/0x\1,/g'; \
+		echo '};'; echo 'const size_t net_descriptors_bytes = sizeof(net_descriptors);'; } >$@
+
+$(BUILD)/obj/gen/descriptors.o: $(DESCRIPTORS).c
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -w -c -o $@ $<
+$(call library,net): $(BUILD)/obj/gen/descriptors.o
 
 $(PB): $(GEN)/tidegate/v1/tidegate.pb-c.c
 	@mkdir -p $(@D)

@@ -57,11 +57,13 @@
 #define TG_LADDER_STEPS_MAX        8
 
 /* --- the outbox: docs/outbox.md --- */
-#define TG_GROUP_NAME_BYTES_MAX 64
-#define TG_GROUPS_MAX           256
-#define TG_EVENTS_WAIT_MS_MAX   60000
-#define TG_UNACKED_MAX          65536
-#define TG_UNACKED_DEFAULT      1024
+#define TG_GROUP_NAME_BYTES_MAX  64
+#define TG_GROUPS_MAX            256
+#define TG_EVENTS_WAIT_MS_MAX    60000
+#define TG_WATCH_INTERVAL_MS_MIN 20
+#define TG_WATCH_INTERVAL_MS_MAX 60000
+#define TG_UNACKED_MAX           65536
+#define TG_UNACKED_DEFAULT       1024
 
 /* --- frames, without their length prefix --- */
 #define TG_FRAME_BYTES_MAX        (64 * 1024)

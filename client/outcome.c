@@ -24,6 +24,8 @@ struct tgc_outcome tgc_outcome_of(const Tidegate__V1__Response *r)
         return OUTCOME(r->list_orders, 0);
     case TIDEGATE__V1__RESPONSE__KIND_GET_ITEM:
         return OUTCOME(r->get_item, 0);
+    case TIDEGATE__V1__RESPONSE__KIND_WATCH_ITEM:
+        return OUTCOME(r->watch_item, r->watch_item->retry_after_ms);
     case TIDEGATE__V1__RESPONSE__KIND_CREATE_SALE:
         return OUTCOME(r->create_sale, r->create_sale->retry_after_ms);
     case TIDEGATE__V1__RESPONSE__KIND_LIST_SALES:

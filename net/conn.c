@@ -1,6 +1,7 @@
 #include "net/conn.h"
 
 #include "base/assert.h"
+#include "net/speech.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,9 +45,17 @@ bool net_conn_is_open(const struct net_conn *conn)
     return conn->state == NET_CONN_OPEN;
 }
 
-bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn)
+bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn,
+                           uint64_t correlation_id)
 {
-    return conn->output_bytes <= net_loop_output_max(loop) / 2;
+    const struct net_layer *top = conn->top;
+    return conn->output_bytes <= net_loop_output_max(loop) / 2 &&
+           (!top || !top->kind->takes_output || top->kind->takes_output(top, correlation_id));
+}
+
+int64_t net_conn_deadline_ns(const struct net_conn *conn)
+{
+    return conn->deadline_ns;
 }
 
 uint32_t *net_conn_uses(struct net_conn *conn, enum net_use use)
@@ -379,15 +388,20 @@ void net_conn_check_times(struct net_loop *loop, struct net_conn *conn)
     const struct net_options *options = &loop->options;
     int64_t now = loop->now_ns;
     bool late = false;
+    bool is_idle = conn->in_flight == 0 && conn->output_bytes == 0 &&
+                   now - conn->received_ns > options->idle_timeout_ns;
+    if (is_idle && conn->is_multiplexed && conn->state == NET_CONN_OPEN) {
+        loop->stats.timeouts++;
+        net_conn_finish(loop, conn); /* it is told so, and opens another one */
+        return;
+    }
     switch ((enum net_conn_state)conn->state) {
     case NET_CONN_FREE:
     case NET_CONN_CLOSING:
         return;
     case NET_CONN_OPEN:
-        late = (conn->in_flight == 0 && conn->output_bytes == 0 &&
-                now - conn->received_ns > options->idle_timeout_ns) ||
-               (conn->held_bytes > 0 && !conn->paused &&
-                now - conn->held_since_ns > options->frame_timeout_ns);
+        late = is_idle || (conn->held_bytes > 0 && !conn->paused &&
+                           now - conn->held_since_ns > options->frame_timeout_ns);
         break;
     case NET_CONN_FINISHING:
         break;
@@ -546,6 +560,22 @@ void net_conn_fail(struct net_loop *loop, struct net_conn *conn, uint64_t correl
     net_conn_error(loop, conn, correlation_id, error_code, message);
     if (!conn->is_multiplexed || correlation_id == 0)
         net_conn_finish(loop, conn);
+}
+
+bool net_conn_turn_foreign(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
+                           size_t bytes)
+{
+    uint8_t answer[NET_SPEECH_ANSWER_BYTES];
+    enum net_speech speech = net_speech_of(data, bytes);
+    if (speech == NET_SPEECH_OTHER || conn->held_bytes > 0 || conn->state != NET_CONN_OPEN)
+        return false;
+    size_t size = net_speech_answer(speech, answer,
+                                    "this port speaks Tidegate's native protocol: gRPC and HTTP "
+                                    "have listeners of their own");
+    loop->stats.bad_frames++;
+    net_conn_write(loop, conn, answer, size);
+    net_conn_finish(loop, conn);
+    return true;
 }
 
 void net_conn_flush(struct net_loop *loop, struct net_conn *conn)

@@ -71,6 +71,7 @@ struct net_conn {
     bool is_multiplexed;         /* the top layer is */
     bool layer_waits;            /* it holds frames that may not rise yet */
     bool has_said_goodbye;       /* its layers have finished */
+    int64_t deadline_ns;         /* of the frame that is handled, or was put back; 0: none */
     struct net_chunk_queue wire; /* what came out of the layers; `waiting` are frames for them */
     /* input that is held: the start of a frame, or, while paused, all that came */
     uint8_t *held;
@@ -167,6 +168,10 @@ void net_conn_peer_ended(struct net_loop *loop, struct net_conn *conn);
 size_t net_conn_refusal(uint8_t *frame, int error_code, const char *message);
 /* No more input; answers what is in flight. */
 void net_conn_finish(struct net_loop *loop, struct net_conn *conn);
+/* Nothing has come of it but these bytes. True: they are of another protocol, and were answered in
+ * its words; the connection finishes. */
+bool net_conn_turn_foreign(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
+                           size_t bytes);
 void net_conn_received(struct net_loop *loop, struct net_conn *conn, int result, bool more);
 void net_conn_sent(struct net_loop *loop, struct net_conn *conn, int result);
 /* Closes what is too slow or idle. */

@@ -271,6 +271,8 @@ void net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t 
 
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
+    if (__builtin_expect(!conn->has_spoken, 0) && net_conn_turn_foreign(loop, conn, data, bytes))
+        return;
     size_t share = share_of(loop, conn, bytes);
     if (share == 0 && !conn->paused)
         wait_for_turn(loop, conn);

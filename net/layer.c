@@ -108,6 +108,7 @@ void net_layers_destroy(struct net_conn *conn)
     conn->is_multiplexed = false;
     conn->layer_waits = false;
     conn->has_said_goodbye = false;
+    conn->deadline_ns = 0;
 }
 
 void net_layers_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,

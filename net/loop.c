@@ -234,7 +234,9 @@ static bool is_short(const struct net_loop *loop)
 static void arm_receive(struct net_loop *loop, struct net_conn *conn)
 {
     struct io_uring_sqe *entry = next_entry(loop);
-    if (is_short(loop))
+    /* Who is read while its frames wait has one buffer a turn, or its share would be all there is.
+     */
+    if (is_short(loop) || conn->is_multiplexed)
         io_uring_prep_recv(entry, conn->fd, NULL, RECEIVE_BYTES, 0);
     else
         io_uring_prep_recv_multishot(entry, conn->fd, NULL, 0, 0);

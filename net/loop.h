@@ -80,6 +80,9 @@ struct net_handler {
     /* The bytes of all frames handed out so far are about to go. Lets the handler take frames in
      * groups: what on_frame only looked at must be done with now. */
     void (*on_frames_end)(void *context);
+    /* Optional: the request of that correlation id, which may wait or be answered again and again,
+     * is not wanted any more. Answers to it go nowhere. Must not write to the connection. */
+    void (*on_cancel)(void *context, struct net_conn *conn, uint64_t correlation_id);
 };
 
 /* What the frames of a connection wait for that the handler puts back. Within a line nobody
@@ -177,9 +180,14 @@ void net_conn_end(struct net_loop *loop, struct net_conn *conn, uint32_t count);
 /* It may still send requests: neither its peer nor we have ended it. */
 bool net_conn_is_open(const struct net_conn *conn);
 
-/* Its unsent output is well below its bound: it reads what it is sent. For whoever sends without
- * being asked. */
-bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn);
+/* Its unsent output is well below its bound: it reads what it is sent, under this correlation id
+ * where that matters. For whoever sends without being asked. */
+bool net_conn_takes_output(const struct net_loop *loop, const struct net_conn *conn,
+                           uint64_t correlation_id);
+
+/* For on_frame: when the caller stops waiting for the answer to this frame, monotonic; 0: never.
+ * What was not decided by then is not done, and answered ERROR_CODE_DEADLINE_EXCEEDED. */
+int64_t net_conn_deadline_ns(const struct net_conn *conn);
 
 /* This connection has cost enough for one turn: what else it sent waits for the next, in the line
  * of NET_LINE_WORK. Call it after a request that takes long. */

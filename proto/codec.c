@@ -478,6 +478,7 @@ size_t tg_frame_prefix(uint8_t *out, uint32_t body_bytes)
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME) |                                       \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_GET_STATS) |                                             \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_AUTHENTICATE) |                                          \
+     KIND_BIT(TIDEGATE__V1__REQUEST__KIND_WATCH_ITEM) |                                            \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_CREATE_SALE) |                                           \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_LIST_SALES) |                                            \
      KIND_BIT(TIDEGATE__V1__REQUEST__KIND_GET_SALE) |                                              \

@@ -240,6 +240,7 @@ enum tg_event_type {
     X(EVENT_GROUP, "group", "must be 1 to 64 letters, digits, dots, underscores and hyphens")      \
     X(EVENT_MAX, "max", "must be at most 1024")                                                    \
     X(EVENT_WAIT, "wait_ms", "must be at most 60000")                                              \
+    X(WATCH_INTERVAL, "interval_ms", "must be 0 or 20 to 60000")                                   \
     X(EVENT_TYPES, "types", "must each be an EventType of this server")                            \
     X(EVENT_UNACKED, "max_unacked", "must be at most 65536")                                       \
     X(EVENT_SEQUENCE, "sequence", "must not be beyond the newest event")                           \

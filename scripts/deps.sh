@@ -6,7 +6,7 @@ set -eu
 
 build='gcc make pkg-config liburing-dev libjemalloc-dev liblmdb-dev libprotobuf-c-dev
        protobuf-c-compiler protobuf-compiler libxxhash-dev libinih-dev libjansson-dev libssl-dev
-       libmicrohttpd-dev libgnutls28-dev libjs-chart.js'
+       libmicrohttpd-dev libgnutls28-dev libjs-chart.js libnghttp2-dev grpc-proto'
 test='libcriterion-dev python3'
 lint='clang-format clang-tidy cppcheck'
 docs='protobuf-compiler python3 python3-protobuf'

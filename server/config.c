@@ -60,6 +60,8 @@ static const struct key keys[] = {
      "a PEM file", 0, "callers must show a certificate that one of these has signed"},
     {"tls", "version_min", KIND_CHOICE, AT(tls_version_min), 0, SRV_TLS_1_2, 0, 0, tls_versions,
      "1.2 or 1.3", 0, "the oldest version of TLS that is spoken"},
+    {"grpc", "listen", KIND_TEXT, AT(grpc_listen), SIZE(grpc_listen), 0, 0, 0, NULL,
+     "HOST:PORT or nothing", 0, "address of the gRPC listener, HTTP/2; empty: none"},
     {"admin", "listen", KIND_TEXT, AT(admin_listen), SIZE(admin_listen), 0, 0, 0, NULL,
      "HOST:PORT or nothing", 0,
      "address of the admin listener: metrics, health, JSON, the live page; empty: none"},
@@ -86,6 +88,7 @@ static const struct {
     const char *help;
 } sections[] = {
     {"server", "Listener, threads, connections, lanes."},
+    {"grpc", "The same over gRPC: see docs/grpc.md."},
     {"tls", "Encryption of all listeners. SIGHUP reads the files again: see docs/security.md."},
     {"security", "Who may do what: docs/security.md."},
     {"storage", "The database."},

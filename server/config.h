@@ -55,6 +55,7 @@
       "how long an accepted request id is remembered")                                             \
     X(tls, handshake_timeout_s, 10, 1, 3600, "seconds", 0,                                         \
       "a TLS handshake must be complete in this time")                                             \
+    X(grpc, calls_max, 256, 1, 1024, "", 0, "calls at a time on one connection")                   \
     X(admin, clients_max, 256, 8, 65536, "", 0, "connections to the admin listener")               \
     X(admin, clients_per_address_max, 64, 1, 65536, "", 0, "the same from one address")            \
     X(admin, streams_max, 64, 1, 1024, "", 0, "streams of snapshots, one for each open live page") \
@@ -85,6 +86,7 @@ struct srv_config {
     char data_dir[4096];
     char listen[280];
     char admin_listen[280]; /* "": no admin listener */
+    char grpc_listen[280];  /* "": no gRPC listener */
     bool insecure;          /* listen beyond loopback although nothing authenticates callers */
     /* PEM files, for all listeners; "" for none. The files are read again on SIGHUP. */
     char tls_certificate[1024]; /* TLS is on when this and the key are set */

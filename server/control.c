@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "server/admit.h"
+#include "server/item_watch.h"
 #include "server/life.h"
 #include "server/pages.h"
 #include "server/sales.h"
@@ -132,7 +133,8 @@ void srv_control_request(struct srv_core *core, struct net_conn *conn,
                          const struct tg_envelope *envelope)
 {
     if (srv_reads_request(core, conn, envelope) || srv_pages_request(core, conn, envelope) ||
-        srv_events_request(core, conn, envelope) || srv_admit_request(core, conn, envelope))
+        srv_events_request(core, conn, envelope) || srv_item_watch_request(core, conn, envelope) ||
+        srv_admit_request(core, conn, envelope))
         return;
     const struct srv_way *way = way_of(envelope->kind);
     if (!way) {

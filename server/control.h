@@ -163,6 +163,9 @@ static inline struct srv_control *srv_control_list_take(struct srv_control_list 
  * GetTeam, ListTeams. False when the request is none of these. */
 bool srv_reads_request(struct srv_core *core, struct net_conn *conn,
                        const struct tg_envelope *envelope);
+/* Fills both in with what is published of an item, in memory of the arena. */
+void srv_reads_item_status(struct srv_core *core, Tidegate__V1__ItemStatus *status,
+                           Tidegate__V1__SaleItem *message, const struct eng_item *item);
 
 /* --- server/message.c: protobuf-c over the core's arena --- */
 

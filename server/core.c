@@ -8,6 +8,7 @@
 #include "server/admit.h"
 #include "server/cart.h"
 #include "server/events.h"
+#include "server/item_watch.h"
 #include "server/lanes.h"
 #include "server/life.h"
 #include "server/pages.h"
@@ -95,6 +96,7 @@ enum tg_error srv_core_init(struct srv_core *core, struct srv_server *server, ui
     if ((error = tg_waker_init(&core->waker, fault)) != TG_ERR_OK ||
         (error = sto_reader_open(server->storage, &core->reader, fault)) != TG_ERR_OK ||
         (error = srv_lanes_create(core, fault)) != TG_ERR_OK ||
+        (error = srv_item_watches_create(core, fault)) != TG_ERR_OK ||
         (error = srv_pages_create(core, fault)) != TG_ERR_OK ||
         (error = srv_admit_create(core, fault)) != TG_ERR_OK)
         return error;
@@ -243,6 +245,13 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
     handle(core, conn, &envelope);
     if (asks_who)
         srv_admit_end(core, conn);
+}
+
+/* A call was cancelled, or its deadline came. */
+static void on_cancel(void *context, struct net_conn *conn, uint64_t correlation_id)
+{
+    srv_events_cancel(context, conn, correlation_id);
+    srv_item_watch_cancel(context, conn, correlation_id);
 }
 
 static void on_frames_end(void *context)
@@ -488,7 +497,8 @@ static void wait(struct srv_core *core, bool busy)
         return;
     }
     tg_waker_doze(&core->waker);
-    net_loop_wait(core->net, has_work(core) ? 0 : srv_timers_wait_ns(core, IDLE_WAIT_NS));
+    int64_t longest_ns = srv_item_watches_wait_ns(core, IDLE_WAIT_NS);
+    net_loop_wait(core->net, has_work(core) ? 0 : srv_timers_wait_ns(core, longest_ns));
     tg_waker_rise(&core->waker);
 }
 
@@ -528,6 +538,28 @@ static void put_tls_below(struct srv_core *core, struct net_endpoint *endpoint, 
     endpoint->layer_count++;
 }
 
+/* The gRPC listener, if there is one. */
+static bool add_grpc(struct srv_core *core, const struct net_options *net,
+                     struct net_endpoint *endpoints, uint32_t *count, struct tg_fault *fault)
+{
+    if (core->grpc_fd < 0)
+        return true;
+    struct net_grpc_options options = {
+        .streams_max = (uint32_t)core->server->config.calls_max,
+        .request_timeout_ns = net->frame_timeout_ns,
+        .write_timeout_ns = net->write_timeout_ns,
+        .idle_timeout_ns = net->idle_timeout_ns,
+    };
+    if (net_grpc_create(&options, &core->grpc, fault) != TG_ERR_OK)
+        return false;
+    struct net_endpoint *endpoint = &endpoints[(*count)++];
+    *endpoint = (struct net_endpoint){.fd = core->grpc_fd};
+    endpoint->layers[endpoint->layer_count++] =
+        (struct net_layer_spec){.kind = &net_grpc_kind, .context = core->grpc};
+    put_tls_below(core, endpoint, &core->grpc_tls, TLS_PROTOCOL_HTTP2);
+    return true;
+}
+
 static bool build_net(struct srv_core *core)
 {
     const struct srv_config *config = &core->server->config;
@@ -541,13 +573,18 @@ static bool build_net(struct srv_core *core)
         .frame_timeout_ns = (int64_t)config->frame_timeout_s * TG_NS_PER_S,
         .write_timeout_ns = (int64_t)config->write_timeout_s * TG_NS_PER_S,
     };
-    struct net_handler handler = {
-        .context = core, .on_frame = on_frame, .on_frames_end = on_frames_end};
-    struct net_endpoint native = {.fd = core->listen_fd};
-    put_tls_below(core, &native, &core->native_tls, TLS_PROTOCOL_NATIVE);
+    struct net_handler handler = {.context = core,
+                                  .on_frame = on_frame,
+                                  .on_frames_end = on_frames_end,
+                                  .on_cancel = on_cancel};
+    struct net_endpoint endpoints[NET_ENDPOINTS_MAX];
+    uint32_t count = 0;
     struct tg_fault fault;
-    if (net_loop_create(&options, &native, 1, core->waker.event_fd, &handler, &core->net, &fault) ==
-        TG_ERR_OK)
+    endpoints[count++] = (struct net_endpoint){.fd = core->listen_fd};
+    put_tls_below(core, &endpoints[0], &core->native_tls, TLS_PROTOCOL_NATIVE);
+    if (add_grpc(core, &options, endpoints, &count, &fault) &&
+        net_loop_create(&options, endpoints, count, core->waker.event_fd, &handler, &core->net,
+                        &fault) == TG_ERR_OK)
         return true;
     tg_log_error("core %u: %s", core->core, fault.text);
     return false;
@@ -614,6 +651,7 @@ void *srv_core_run(void *argument)
         /* A timer that is due while the core drains is due at the next start as well. */
         busy = (!draining && srv_timers_turn(core)) || busy;
         srv_events_turn(core);
+        srv_item_watches_turn(core);
         srv_pages_turn(core);
         if (core->principals)
             srv_admit_turn(core, draining);
@@ -634,5 +672,7 @@ void *srv_core_run(void *argument)
     }
     log_figures(core);
     net_loop_destroy(core->net);
+    if (core->grpc)
+        net_grpc_destroy(core->grpc);
     return NULL;
 }

@@ -31,6 +31,7 @@
 #include "base/waker.h"
 #include "engine/life.h"
 #include "engine/shard.h"
+#include "net/grpc.h"
 #include "net/loop.h"
 #include "net/tls.h"
 #include "server/ahead.h"
@@ -170,7 +171,10 @@ struct srv_core {
     uint32_t core;             /* its own number, and its shard's */
     int listen_fd;
     struct net_tls native_tls; /* of its connections, when the server has TLS */
-    int64_t now_ms;            /* wall clock, never goes back */
+    int grpc_fd;               /* -1: no gRPC listener */
+    struct net_grpc *grpc;
+    struct net_tls grpc_tls; /* of its connections */
+    int64_t now_ms;          /* wall clock, never goes back */
     int64_t now_mono_ns;
     int64_t sweep_ns;
     bool appended;   /* the writer has work since the last wake */
@@ -183,13 +187,14 @@ struct srv_core {
     uint32_t batch_high_water;
     const struct srv_principals *principals; /* in force; NULL: no tokens are asked for */
     _Atomic(const struct srv_principals *) principals_seen; /* the same, for main */
-    struct srv_admission *admission; /* server/admit.c; NULL without tokens */
-    struct srv_events *events;       /* server/events.c */
-    struct srv_lanes *lanes;         /* server/lanes.c */
-    struct srv_pages *pages;         /* server/pages.c */
-    int32_t work_left;               /* of this turn: SRV_WORK_A_TURN */
-    net_conn_ref served;             /* whose requests are looked at just now; 0: nobody's yet */
-    int32_t served_from;             /* what was left of the work when that began */
+    struct srv_admission *admission;       /* server/admit.c; NULL without tokens */
+    struct srv_events *events;             /* server/events.c */
+    struct srv_lanes *lanes;               /* server/lanes.c */
+    struct srv_item_watches *item_watches; /* server/item_watch.c */
+    struct srv_pages *pages;               /* server/pages.c */
+    int32_t work_left;                     /* of this turn: SRV_WORK_A_TURN */
+    net_conn_ref served; /* whose requests are looked at just now; 0: nobody's yet */
+    int32_t served_from; /* what was left of the work when that began */
     /* to be decided, a few in each turn: behind their fences; and orders of IngestOrders */
     struct srv_control_list fences_over;
     struct srv_control_list ingested;

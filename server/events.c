@@ -289,7 +289,8 @@ static bool serve_subscription(struct srv_core *core, struct net_conn *conn,
     uint32_t room = room_of(waiter, offset);
     if (room == 0)
         return false;
-    if (!net_conn_takes_output(core->net, conn) || net_loop_is_short(core->net)) {
+    if (!net_conn_takes_output(core->net, conn, waiter->correlation_id) ||
+        net_loop_is_short(core->net)) {
         core->events->is_backed = true;
         return false;
     }
@@ -390,6 +391,22 @@ static void purge(struct srv_core *core)
             at++;
         else
             remove_at(core, at);
+    }
+}
+
+void srv_events_cancel(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
+{
+    struct srv_events *events = core->events;
+    net_conn_ref name = net_conn_name(conn);
+    for (uint32_t at = 0; at < events->count; at++) {
+        const struct srv_waiter *waiter = &events->waiters[at];
+        if (waiter->conn != name || waiter->correlation_id != correlation_id)
+            continue;
+        bool is_poll = !waiter->is_subscription;
+        remove_at(core, at);
+        if (is_poll)
+            net_conn_end(core->net, conn, 1);
+        return;
     }
 }
 

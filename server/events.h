@@ -61,6 +61,9 @@ void srv_groups_answer(struct srv_core *core, struct net_conn *conn,
 
 /* --- server/events.c --- */
 
+/* The poll or subscription of that correlation id is not wanted any more, if it waits. */
+void srv_events_cancel(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
+
 /* Once a turn: serves those who wait, as far as the newest sequence and their connections allow. */
 void srv_events_turn(struct srv_core *core);
 

@@ -103,8 +103,8 @@ static void fill_item(struct srv_core *core, Tidegate__V1__SaleItem *message,
         fill_ladder(core, message, item);
 }
 
-static void fill_status(struct srv_core *core, Tidegate__V1__ItemStatus *status,
-                        Tidegate__V1__SaleItem *message, const struct eng_item *item)
+void srv_reads_item_status(struct srv_core *core, Tidegate__V1__ItemStatus *status,
+                           Tidegate__V1__SaleItem *message, const struct eng_item *item)
 {
     struct tg_stock stock = eng_item_stock(item);
     fill_item(core, message, item, stock.initial_units);
@@ -184,7 +184,7 @@ static enum outcome read_item(const struct read *read)
         return READ_ANSWERED;
     fill_sale(read->core, &out->sale,
               item->sale); /* `sale` may be younger than the item: see the catalogue */
-    fill_status(read->core, &out->status, &out->item, item);
+    srv_reads_item_status(read->core, &out->status, &out->item, item);
     out->answer.verdict = (Tidegate__V1__Verdict)TG_OK;
     out->answer.sale = &out->sale;
     out->answer.status = &out->status;
@@ -245,8 +245,8 @@ static void fill_items(const struct read *read, Tidegate__V1__GetSaleResponse *a
     Tidegate__V1__SaleItem *items = srv_message_alloc(read->core, count * sizeof(*items));
     answer->items = srv_message_alloc(read->core, count * sizeof(*answer->items));
     for (uint32_t i = 0; i < count; i++) {
-        fill_status(read->core, &statuses[i], &items[i],
-                    &catalog_of(read->core)->items[sale->first_item + offset + i]);
+        srv_reads_item_status(read->core, &statuses[i], &items[i],
+                              &catalog_of(read->core)->items[sale->first_item + offset + i]);
         answer->items[i] = &statuses[i];
     }
     answer->n_items = count;

@@ -40,6 +40,7 @@ const uint8_t srv_roles_of_kind[SRV_KINDS_MAX] = {
     KIND(GET_TEAM) = READ,
     KIND(LIST_TEAMS) = READ,
     KIND(GET_ITEM) = READ,
+    KIND(WATCH_ITEM) = READ,
     KIND(LIST_SALES) = READ,
     KIND(GET_SALE) = READ,
     KIND(GET_STATS) = READ,

@@ -19,8 +19,9 @@ struct srv_server {
     struct srv_config config;
     int64_t started_at_ms; /* wall clock, behind recovery */
     struct net_address address;
-    struct srv_admin *admin; /* NULL: no admin listener (server/admin.h) */
-    struct tls_context *tls; /* of all listeners; NULL: they speak plain. Main reloads it */
+    struct srv_admin *admin;         /* NULL: no admin listener (server/admin.h) */
+    struct tls_context *tls;         /* of all listeners; NULL: they speak plain. Main reloads it */
+    struct net_address grpc_address; /* its host is empty when there is no gRPC listener */
     struct eng_engine engine;
     struct sto_env *storage;
     struct srv_identity identity; /* server/identity.h */

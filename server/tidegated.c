@@ -8,6 +8,7 @@
 #include "server/admin.h"
 #include "server/admit.h"
 #include "server/events.h"
+#include "server/item_watch.h"
 #include "server/lanes.h"
 #include "server/notify.h"
 #include "server/pages.h"
@@ -36,6 +37,8 @@ static void print_help(void)
            "  --data-dir DIR      directory of the database; created when missing\n"
            "  --listen HOST:PORT  address of the native protocol (default 127.0.0.1:7411);\n"
            "                      port 0 picks a free one\n"
+           "  --grpc-listen HOST:PORT\n"
+           "                      address of the gRPC listener; none when it is not said\n"
            "  --admin-listen HOST:PORT\n"
            "                      address of metrics, health, JSON and the live page, by HTTP;\n"
            "                      none when it is not said\n"
@@ -73,6 +76,7 @@ static enum tg_error set_pair(struct srv_config *config, const char *pair, struc
 enum option_code {
     OPTION_DATA_DIR = 256,
     OPTION_LISTEN,
+    OPTION_GRPC_LISTEN,
     OPTION_ADMIN_LISTEN,
     OPTION_THREADS,
     OPTION_CONFIG,
@@ -87,6 +91,7 @@ enum option_code {
 static const struct option long_options[] = {
     {"data-dir", required_argument, NULL, OPTION_DATA_DIR},
     {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"grpc-listen", required_argument, NULL, OPTION_GRPC_LISTEN},
     {"admin-listen", required_argument, NULL, OPTION_ADMIN_LISTEN},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"config", required_argument, NULL, OPTION_CONFIG},
@@ -106,6 +111,8 @@ static enum tg_error apply_option(struct srv_config *config, int option, struct 
         return srv_config_set(config, "storage", "data_dir", optarg, fault);
     case OPTION_LISTEN:
         return srv_config_set(config, "server", "listen", optarg, fault);
+    case OPTION_GRPC_LISTEN:
+        return srv_config_set(config, "grpc", "listen", optarg, fault);
     case OPTION_ADMIN_LISTEN:
         return srv_config_set(config, "admin", "listen", optarg, fault);
     case OPTION_THREADS:
@@ -184,6 +191,17 @@ static enum tg_error read_address(const struct srv_config *config, struct net_ad
     return read_one_address(config, config->listen, "place orders and close sales", address, fault);
 }
 
+/* The same for `grpc`, whose host is empty when there is no gRPC listener. */
+static enum tg_error read_grpc_address(const struct srv_config *config, struct net_address *grpc,
+                                       struct tg_fault *fault)
+{
+    *grpc = (struct net_address){0};
+    return config->grpc_listen[0] == '\0'
+               ? TG_ERR_OK
+               : read_one_address(config, config->grpc_listen, "place orders and close sales", grpc,
+                                  fault);
+}
+
 /* The port of `admin` is 0 and its host empty when there is no admin listener. */
 static enum tg_error read_admin_address(const struct srv_config *config, struct net_address *admin,
                                         struct tg_fault *fault)
@@ -217,6 +235,7 @@ static int check_config(const struct srv_config *config)
     struct tls_context *tls = NULL;
     struct tg_fault fault;
     if (read_address(config, &address, &fault) != TG_ERR_OK ||
+        read_grpc_address(config, &address, &fault) != TG_ERR_OK ||
         read_admin_address(config, &address, &fault) != TG_ERR_OK ||
         open_tls(config, &tls, &fault) != TG_ERR_OK) {
         fprintf(stderr, "tidegated: %s\n", fault.text);
@@ -386,6 +405,9 @@ static enum tg_error create_cores(struct srv_server *server, struct tg_fault *fa
         error = srv_core_init(&server->cores[i], server, i, fault);
         if (error == TG_ERR_OK)
             error = net_listen(&server->address, &server->cores[i].listen_fd, fault);
+        server->cores[i].grpc_fd = -1;
+        if (error == TG_ERR_OK && server->grpc_address.host[0] != '\0')
+            error = net_listen(&server->grpc_address, &server->cores[i].grpc_fd, fault);
     }
     return error;
 }
@@ -403,7 +425,13 @@ static void raise_descriptor_limit(void)
 static enum tg_error check_address(struct srv_server *server, struct tg_fault *fault)
 {
     enum tg_error error = read_address(&server->config, &server->address, fault);
-    return error == TG_ERR_OK ? net_listen_check(&server->address, fault) : error;
+    if (error == TG_ERR_OK)
+        error = net_listen_check(&server->address, fault);
+    if (error == TG_ERR_OK)
+        error = read_grpc_address(&server->config, &server->grpc_address, fault);
+    return error == TG_ERR_OK && server->grpc_address.host[0] != '\0'
+               ? net_listen_check(&server->grpc_address, fault)
+               : error;
 }
 
 static enum tg_error start_admin(struct srv_server *server, struct tg_fault *fault)
@@ -513,6 +541,7 @@ static bool drain(struct srv_server *server, int signal_fd)
 static void close_core(struct srv_core *core)
 {
     srv_events_destroy(core);
+    srv_item_watches_destroy(core);
     srv_lanes_destroy(core);
     srv_pages_destroy(core);
     srv_admit_destroy(core);
@@ -651,6 +680,11 @@ static void tell_ready(const struct srv_server *server, struct srv_notify *notif
     write_address(where, sizeof(where), &server->address);
     printf("tidegated ready on %s threads=%" PRIu64 " recovered_orders=%" PRIu64, where,
            server->config.threads, recovered->orders);
+    if (server->grpc_address.host[0] != '\0') {
+        char grpc[320];
+        write_address(grpc, sizeof(grpc), &server->grpc_address);
+        printf(" grpc=%s", grpc);
+    }
     if (server->admin) {
         char admin[320];
         write_address(admin, sizeof(admin), srv_admin_address(server->admin));

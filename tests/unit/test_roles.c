@@ -37,6 +37,7 @@ static const struct row kinds[] = {
     {"get_team", TG_ROLE_READ},
     {"list_teams", TG_ROLE_READ},
     {"get_item", TG_ROLE_READ},
+    {"watch_item", TG_ROLE_READ},
     {"list_sales", TG_ROLE_READ},
     {"get_sale", TG_ROLE_READ},
     {"get_stats", TG_ROLE_READ},
