@@ -374,6 +374,22 @@ $(BITROT): $(call objects,$(wildcard tests/bitrot/*.c)) $(foreach r,storage prot
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
 
+# The live page in a browser (docs/live-page.md). axe-core, which looks for what keeps people out, is of
+# the version and checksum in the lock file.
+AXE := build/page/npm/node_modules/axe-core/axe.min.js
+
+.PHONY: page
+page: ## the live page in headless Chromium, before a daemon that sells: PAGE=name for one test
+	@$(call prepared,build page,all $(AXE))
+	@tests/page/test_page.py $(BUILD) $(AXE) $(PAGE)
+
+$(AXE): tests/page/package-lock.json tests/page/package.json
+	@mkdir -p build/page/npm
+	$(say) NPM axe-core
+	$(Q)cp $^ build/page/npm/
+	$(Q)npm ci --prefix build/page/npm --ignore-scripts --no-audit --no-fund --silent
+	$(Q)touch $@
+
 # --- fuzzing: docs/fuzzing.md --------------------------------------------------------------------
 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

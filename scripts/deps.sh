@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for what is asked for: build, test, lint, docs,
-# fuzz, memcheck, bench, peers, monitoring, deb, boot or container.
+# fuzz, memcheck, bench, peers, monitoring, deb, boot, container or page.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -18,6 +18,9 @@ monitoring='prometheus'
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
 boot='debootstrap systemd-container'
 container='runc jq golang-github-containers-common'
+page='python3 chromium fonts-inter fonts-wqy-microhei'
+# Node's own packages bring npm with node, under another name.
+command -v npm >/dev/null 2>&1 || page="$page npm"
 
 wanted=''
 for set in "$@"; do
@@ -34,7 +37,8 @@ for set in "$@"; do
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
     container) wanted="$wanted $container" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, monitoring, deb, boot, container)" >&2; exit 2 ;;
+    page) wanted="$wanted $page" ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, monitoring, deb, boot, container, page)" >&2; exit 2 ;;
     esac
 done
 

@@ -20,7 +20,7 @@ function timeTicks(axis) {
 }
 
 function optionsOf(yText, stacked) {
-  const font = { family: getComputedStyle(document.body).fontFamily, size: 0.72 * rem() };
+  const font = { family: getComputedStyle(document.body).fontFamily, size: (document.body.classList.contains('wall') ? 1 : 0.72) * rem() };
   const ticks = { color: colour('--quiet'), font, padding: 0.4 * rem(), maxRotation: 0 };
   const timeText = (s) => (s % 60 === 0 ? minuteOfDay(s * 1000) : timeOfDay(s * 1000));
   return {
@@ -42,7 +42,7 @@ function optionsOf(yText, stacked) {
         stacked,
         beginAtZero: true,
         ticks: { ...ticks, callback: yText, maxTicksLimit: 5 },
-        grid: { color: colour('--line'), drawBorder: false },
+        grid: { color: colour('--line'), drawBorder: false, drawTicks: false },
       },
     },
   };
@@ -116,10 +116,9 @@ const refused = (sample) =>
 function rateSets(samples) {
   return verdictsIn(samples.map((sample) => sample.byVerdict)).map((verdict, i) => ({
     data: points(samples, (sample) => rateOf(sample.byVerdict, verdict)),
-    borderColor: colour(`--verdict-${verdict}`) || colour(`--verdict-${OTHER}`),
-    backgroundColor: (colour(`--verdict-${verdict}`) || colour(`--verdict-${OTHER}`)) + 'b3',
+    borderColor: colour('--panel'),
+    backgroundColor: colour(`--verdict-${verdict}`),
     fill: i === 0 ? 'origin' : '-1',
-    borderWidth: 1,
   }));
 }
 

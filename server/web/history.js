@@ -3,7 +3,7 @@
 
 const SECONDS_KEPT = 300;
 /* A chart is at least so wide, so that a new one does not race. */
-const SECONDS_SHOWN_MIN = 60;
+const SECONDS_SHOWN_MIN = 30;
 
 export class History {
   samples = [];
@@ -16,8 +16,8 @@ export class History {
     if (last && s === last.s) this.samples.pop();
     this.samples.push({
       s,
-      saleId: snapshot.sale?.sale_id,
       left: snapshot.sale?.available_units ?? null,
+      gmv: snapshot.sale ? snapshot.gmv_minor : null,
       byVerdict: snapshot.rates?.by_verdict ?? {},
       p50: snapshot.latency?.commit_us?.p50 ?? null,
       p99: snapshot.latency?.commit_us?.p99 ?? null,
@@ -25,9 +25,16 @@ export class History {
     while (this.samples[0].s <= s - SECONDS_KEPT) this.samples.shift();
   }
 
-  /* Another sale has another stock; the rates are of all sales. */
-  forgetStock() {
-    for (const sample of this.samples) sample.left = null;
+  /* Another sale has another stock and its own money; rates and latency are of all sales. */
+  forgetSale() {
+    for (const sample of this.samples) Object.assign(sample, { left: null, gmv: null });
+  }
+
+  /* What the money grew by in the last minute, or null when that was not seen. */
+  get gmvOfMinute() {
+    const last = this.samples.at(-1);
+    const before = this.samples.find((sample) => sample.s === last.s - 60);
+    return before && before.gmv !== null ? last.gmv - before.gmv : null;
   }
 
   /* Seconds on the axis. */

@@ -101,7 +101,7 @@ function writeAddress() {
 
 function connect(sale) {
   stream?.stop();
-  if (sale !== streamed) history.forgetStock();
+  if (sale !== streamed) history.forgetSale();
   streamed = sale;
   const path = sale ? `/api/stream?sale=${encodeURIComponent(sale)}` : '/api/stream';
   const mine = (handler) => (...given) => {
@@ -216,7 +216,7 @@ function draw() {
   byId('board').dataset.empty = !sale;
   view.showPicker(snapshot.sales, settings.pinned, streamed);
   view.showSales(snapshot.sales, sale?.sale_id);
-  view.showAlerts(snapshot.alerts ?? []);
+  view.showAlerts(snapshot.alerts ?? [], snapshot.alerts_left_out);
   view.showRates(snapshot);
   view.showLatency(snapshot.latency ?? {});
   if (sale) drawSale(sale);
@@ -227,8 +227,9 @@ function draw() {
 
 function drawSale(sale) {
   view.showSale(sale);
-  view.showMoney(snapshot);
+  view.showMoney(snapshot, history.gmvOfMinute);
   view.showTeams(snapshot.teams, sale.kind);
+  view.showBooks(snapshot.books_behind);
   view.showFunnel(snapshot.funnel);
   view.showItems(sale);
   clock.set(sale, snapshot.server_time_ms);
@@ -292,7 +293,8 @@ function changeWall(wall) {
 
 function forgetToken() {
   stream?.stop();
-  askForToken('forgotten');
+  token('');
+  askForToken('unauthenticated');
 }
 
 function begin() {

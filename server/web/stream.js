@@ -114,8 +114,12 @@ export class Stream {
     if (this.#stopped || name !== 'snapshot') return;
     const snapshot = JSON.parse(data);
     this.#pauseMs = PAUSE_MS_MIN;
-    this.#told.live();
-    this.#told.snapshot(snapshot);
+    try {
+      this.#told.live();
+      this.#told.snapshot(snapshot);
+    } catch (error) {
+      reportError(error); /* The page's fault, which another connection would not mend. */
+    }
   }
 
   /* Not all pages come back in the same instant after a restart: a part of the pause is chance. */

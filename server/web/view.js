@@ -4,6 +4,9 @@ import { OTHER, isStacked, verdictsListed } from './verdicts.js';
 import { count, dateAndTime, duration, has, money, nameOf, share, text } from './words.js';
 
 const ALERTS_SHOWN_MAX = 6;
+const ALERTS_SHOWN_MAX_WALL = 3; /* on one line */
+/* Behind the orders by less is no news: it is caught up with in a blink. */
+const EVENTS_BEHIND_MAX = 10000;
 /* Items change places no more often than that, or nobody could read them. */
 const REORDER_MS = 5000;
 
@@ -13,6 +16,12 @@ function put(element, words, value) {
   const target = typeof element === 'string' ? byId(element) : element;
   if (target.textContent !== words) target.textContent = words;
   if (value !== undefined) target.dataset.value = value ?? '';
+}
+
+/* Large figures become smaller when they are long. */
+function putLarge(id, words, value) {
+  put(id, words, value);
+  byId(id).style.setProperty('--chars', words.length);
 }
 
 function make(tag, className, ...children) {
@@ -65,7 +74,7 @@ export function showSale(sale) {
   badge(byId('state'), sale.state);
   const total = unitsOf(sale);
   const out = sale.available_units === 0;
-  put('units-left', count(sale.available_units), sale.available_units);
+  putLarge('units-left', count(sale.available_units), sale.available_units);
   put('units-of', text('units_of', { total: count(total), share: share(sale.available_units, total) }), total);
   put('units-reserved', count(sale.reserved_units), sale.reserved_units);
   put('units-sold', count(sale.sold_units), sale.sold_units);
@@ -75,12 +84,18 @@ export function showSale(sale) {
   document.title = `${count(sale.available_units)} · ${titleOf(sale)} · Tidegate`;
 }
 
-export function showMoney(snapshot) {
+export function showMoney(snapshot, ofMinute) {
   const currency = snapshot.currency ?? snapshot.sale?.currency;
-  put('gmv', money(snapshot.gmv_minor, currency), snapshot.gmv_minor);
-  byId('gmv').dataset.long = byId('gmv').textContent.length > 13;
+  putLarge('gmv', money(snapshot.gmv_minor, currency), snapshot.gmv_minor);
   const average = snapshot.average_order_minor;
   put('average', average ? money(average, currency) : '—', average);
+  put('gmv-minute', ofMinute === null ? '—' : money(ofMinute, currency), ofMinute);
+}
+
+/* After a start the server counts what became of orders from the first on: until then some is missing. */
+export function showBooks(behind = 0) {
+  byId('books').hidden = behind <= EVENTS_BEHIND_MAX;
+  put('books', text('books_behind', { n: count(behind) }), behind);
 }
 
 export function showTeams(teams, kind) {
@@ -101,7 +116,7 @@ export function showRates({ rates, totals }) {
     head.firstChild.dataset.verdict = isStacked(verdict) ? verdict : OTHER;
     put(head.lastChild, nameOf('verdict', verdict));
     put(rate, count(rates.by_verdict[verdict] ?? 0), rates.by_verdict[verdict] ?? 0);
-    put(total, count(totals.by_verdict[verdict]), totals.by_verdict[verdict]);
+    put(total, count(totals.by_verdict[verdict] ?? 0), totals.by_verdict[verdict] ?? 0);
   });
 }
 
@@ -113,7 +128,7 @@ export function showLatency({ commit_us: commit, batch }) {
 function itemRow() {
   const bar = make('div', 'bar', make('i', 'left'), make('i', 'held'), make('i', 'gone'));
   bar.setAttribute('aria-hidden', 'true');
-  const head = make('th', '', make('span', 'sku'), bar);
+  const head = make('th', '', make('div', 'named', make('span', 'sku'), bar));
   head.scope = 'row';
   return make('tr', '', head, make('td', 'price digits'), make('td', 'digits'), make('td', 'digits'), make('td', 'digits'));
 }
@@ -121,13 +136,14 @@ function itemRow() {
 function fillItem(row, item, currency) {
   const [head, price, left, reserved, sold] = row.children;
   const total = Math.max(1, unitsOf(item));
-  put(head.firstChild, item.sku);
+  const [sku, bar] = head.firstChild.children;
+  put(sku, item.sku);
   put(price, money(item.price_minor, currency), item.price_minor);
   put(left, item.available_units === 0 ? text('sold_out') : count(item.available_units), item.available_units);
   put(reserved, count(item.reserved_units), item.reserved_units);
   put(sold, count(item.sold_units), item.sold_units);
   row.dataset.out = item.available_units === 0;
-  const [a, b, c] = head.lastChild.children;
+  const [a, b, c] = bar.children;
   a.style.setProperty('--share', (item.available_units / total).toFixed(4));
   b.style.setProperty('--share', (item.reserved_units / total).toFixed(4));
   c.style.setProperty('--share', (item.sold_units / total).toFixed(4));
@@ -168,7 +184,7 @@ export function showFunnel(funnel) {
     const before = funnel[steps[steps.indexOf(name) - 1]];
     put(label, text(`funnel_${name}`));
     put(n, count(funnel[name]), funnel[name]);
-    put(of, before === undefined ? '' : text('funnel_of', { share: share(funnel[name], before) }));
+    put(of, before > 0 ? text('funnel_of', { share: share(funnel[name], before) }) : '');
     const part = before === undefined ? Number(funnel[name] > 0) : before > 0 ? funnel[name] / before : 0;
     bar.firstChild.style.setProperty('--share', Math.min(1, part).toFixed(4));
   });
@@ -191,11 +207,13 @@ function alertRow() {
 }
 
 /* The critical ones first, then as the server tells them. */
-export function showAlerts(alerts) {
+export function showAlerts(alerts, leftOut = 0) {
   const rank = (alert) => (alert.severity === 'critical' ? 0 : 1);
   const sorted = [...alerts].sort((a, b) => rank(a) - rank(b));
-  const shown = new Map(sorted.slice(0, ALERTS_SHOWN_MAX).map((alert) => [keyOf(alert), alert]));
-  const more = alerts.length - shown.size;
+  const most = document.body.classList.contains('wall') ? ALERTS_SHOWN_MAX_WALL : ALERTS_SHOWN_MAX;
+  const shown = new Map(sorted.slice(0, most).map((alert) => [keyOf(alert), alert]));
+  const more = alerts.length - shown.size + leftOut;
+  put('alerts-title', text('alerts_count', { n: count(alerts.length + leftOut) }), alerts.length + leftOut);
   byId('alerts-none').hidden = alerts.length > 0;
   keyed(byId('alerts'), [...shown.keys(), ...(more > 0 ? ['more'] : [])], alertRow, (row, key) => {
     const [severity, name, words] = row.children;
