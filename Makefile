@@ -527,7 +527,7 @@ lint: ## formatting and cppcheck
 # The programs of the quick starts, each against a daemon of its own; what they print is what pages show.
 .PHONY: examples
 examples: ## run the examples of the quick starts, and compare what they print with the pages
-	@$(call prepared,build test,all)
+	@$(call prepared,build test examples,all)
 	@scripts/examples.sh $(BUILD)
 
 # The pages: docs/reference.md against the contract, links and anchors, what is shown of files against
@@ -543,6 +543,8 @@ check-docs: ## are the pages in step with the contract, the files, and with each
 	@scripts/links.py
 	@scripts/snippets.py
 	@scripts/translation.py
+	@for alert in $$(sed -n 's/^ *- alert: //p' docs/operations/alerts.yml); do grep -q "^| .*\`$$alert\`" docs/on-call.md || \
+		{ echo "docs/on-call.md has no line for $$alert of docs/operations/alerts.yml" >&2; exit 1; }; done
 
 # What is compiled, new files too. A stamp for each file that passed, so that only those that changed
 # since are looked at again; `make -k`, so that one finding does not hide the others.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for what is asked for: build, test, lint, docs,
-# fuzz, memcheck, bench, peers, monitoring, deb, boot, container or page.
+# fuzz, memcheck, bench, peers, monitoring, deb, boot, examples, container or page.
 # As root, else with sudo, else it prints the one line to run by hand and fails.
 set -eu
 
@@ -17,10 +17,11 @@ peers='redis-server postgresql'
 monitoring='prometheus'
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
 boot='debootstrap systemd-container'
+examples='python3 python3-protobuf python3-grpcio python3-grpc-tools'
 container='runc jq golang-github-containers-common'
 page='python3 chromium fonts-inter fonts-wqy-microhei'
 # Node's own packages bring npm with node, under another name.
-command -v npm >/dev/null 2>&1 || page="$page npm"
+command -v npm >/dev/null 2>&1 || { page="$page npm" && examples="$examples npm"; }
 
 wanted=''
 for set in "$@"; do
@@ -36,9 +37,10 @@ for set in "$@"; do
     monitoring) wanted="$wanted $monitoring" ;;
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
+    examples) wanted="$wanted $examples" ;;
     container) wanted="$wanted $container" ;;
     page) wanted="$wanted $page" ;;
-    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, monitoring, deb, boot, container, page)" >&2; exit 2 ;;
+    *) echo "deps.sh: no such set: $set (build, test, lint, docs, fuzz, memcheck, bench, peers, monitoring, deb, boot, examples, container, page)" >&2; exit 2 ;;
     esac
 done
 

@@ -12,17 +12,33 @@ daemon=''
 failed=0
 trap '[ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null; rm -rf "$work"' EXIT
 
-start() { # a daemon on a new directory, and the shop
-    rm -rf "$work/data" "$work/ready"
-    "$build/tidegated" --data-dir "$work/data" --listen 127.0.0.1:0 --threads 1 \
-        >"$work/ready" 2>"$work/daemon.log" &
+options=() # of the daemon, besides
+# A build without that listener has its C examples tried.
+speaks_grpc=$("$build/tidegated" --help | grep -o -m1 -e '--grpc-listen' || true)
+
+serve() { # [HOST:PORT [HOST:PORT]]: a daemon, where it was when that is said; sets server and grpc
+    : >"$work/ready"
+    "$build/tidegated" --data-dir "$work/data" --listen "${1:-127.0.0.1:0}" \
+        ${speaks_grpc:+--grpc-listen "${2:-127.0.0.1:0}"} --threads 1 "${options[@]}" >"$work/ready" 2>>"$work/daemon.log" &
     daemon=$!
-    while ! grep -q ready "$work/ready" 2>/dev/null; do
+    while ! grep -q ready "$work/ready"; do
         kill -0 "$daemon" 2>/dev/null || { cat "$work/daemon.log"; exit 1; }
         sleep 0.02
     done
     server=$(sed 's/.* ready on \([^ ]*\) .*/\1/' "$work/ready")
+    grpc=$(sed 's/.* grpc=\([^ ]*\).*/\1/' "$work/ready")
+}
+
+start() { # on a new directory, and with the shop
+    rm -rf "$work/data"
+    serve
     "$build/tidegatectl" --server "$server" sale create docs/examples/shop.json >/dev/null || exit 1
+}
+
+crash() {
+    kill -KILL "$daemon"
+    wait "$daemon" 2>/dev/null
+    daemon=''
 }
 
 stop() { # and look whether every promise holds
@@ -59,18 +75,18 @@ prints_nothing() {
     [ ! -s "$work/printed" ] || { cat "$work/printed"; return 1; }
 }
 
-# The three programs' story is one: a checkout, then the back office, which finds nothing twice.
-story() { # LANGUAGE SERVER CHECKOUT... -- FULFIL...
-    local language=$1 server=$2 checkout=()
-    shift 2
-    while [ "$1" != -- ]; do
-        checkout+=("$1")
-        shift
-    done
+# The daemon dies; the back office starts while nobody is there, and does its work when somebody is.
+prints_after_a_crash() { # EXPECTED COMMAND...
+    local expected=$1 started
     shift
-    check "$language: checkout" prints docs/examples/checkout.txt "${checkout[@]}" "$server"
-    check "$language: fulfil" prints docs/examples/fulfil.txt "$@" "$server" 1
-    check "$language: fulfil once more finds nothing" prints_nothing "$@" "$server" 1
+    crash
+    "$@" >"$work/printed" 2>"$work/complained" &
+    started=$!
+    sleep 0.5
+    kill -0 "$started" || { cat "$work/complained"; return 1; } # it gave up
+    serve "$server" "$grpc"
+    wait "$started" || { cat "$work/printed" "$work/complained"; return 1; }
+    diff <(without_ids <"$expected") <(without_ids <"$work/printed")
 }
 
 # --- C, with what `make install` installs and the command that the page shows ---
@@ -84,8 +100,78 @@ for name in checkout fulfil; do
         -o "$work/$name" ${flags//\/usr/$work/root/usr} -L"$work/root/usr/lib"
 done
 start
-story C "$server" "$work/checkout" -- "$work/fulfil"
+check 'C: checkout' prints docs/examples/checkout.txt "$work/checkout" "$server"
+check 'C: fulfil' prints docs/examples/fulfil.txt "$work/fulfil" "$server" 1
+check 'C: fulfil once more finds nothing' prints_nothing "$work/fulfil" "$server" 1
 check 'C: every promise holds' stop
+
+# --- Node and Python, over gRPC, from the .proto alone ---
+
+over_grpc() { # LANGUAGE CHECKOUT FULFIL: command lines
+    local language=$1 checkout fulfil
+    read -ra checkout <<<"$2"
+    read -ra fulfil <<<"$3"
+    start
+    check "$language: checkout" prints docs/examples/checkout.txt "${checkout[@]}" "$grpc"
+    check "$language: fulfil, through a crash" prints_after_a_crash docs/examples/fulfil.txt "${fulfil[@]}" "$grpc" 2
+    check "$language: fulfil once more finds nothing" prints_nothing "${fulfil[@]}" "$grpc" 1
+    check "$language: every promise holds" stop
+}
+
+node=$build/examples/node
+mkdir -p "$node" && cp docs/examples/node/* "$node/"
+[ "$node/node_modules/.package-lock.json" -nt docs/examples/node/package-lock.json ] ||
+    (cd "$node" && npm ci --ignore-scripts --no-audit --no-fund >"$work/out" 2>&1) || { cat "$work/out"; exit 1; }
+export TIDEGATE_PROTO=$PWD/proto
+[ -z "$speaks_grpc" ] || over_grpc Node "node $node/checkout.js" "node $node/fulfil.js"
+
+# Debian's python3 has Debian's grpcio, whatever else PATH finds first.
+python=/usr/bin/python3
+[ -z "$speaks_grpc" ] || $python -m grpc_tools.protoc --proto_path=proto --python_out="$work" --grpc_python_out="$work" \
+    tidegate/v1/tidegate.proto tidegate/v1/service.proto || exit 1
+export PYTHONPATH=$work PYTHONDONTWRITEBYTECODE=1
+[ -z "$speaks_grpc" ] || over_grpc Python "$python docs/examples/python/checkout.py" "$python docs/examples/python/fulfil.py"
+
+# --- with tokens: a checkout needs submit, the back office consume, submit and, for its group, operate ---
+
+token() { # ROLES: makes one
+    "$build/tidegatectl" token create --tenant shop --role "$1" --file "$work/tokens"
+}
+
+fails_with() { # WORD COMMAND...
+    local word=$1
+    shift
+    ! "$@" >"$work/printed" 2>&1 && grep -q "$word" "$work/printed" || { cat "$work/printed"; return 1; }
+}
+
+: >"$work/tokens"
+chmod 600 "$work/tokens"
+checkout_token=$(token submit) || exit 1
+office_token=$(token consume,submit,operate) || exit 1
+options=(--set "security.token_file=$work/tokens")
+TIDEGATE_TOKEN=$office_token start
+options=()
+check 'C: no token, no order' fails_with 'token' "$work/checkout" "$server"
+if [ -n "$speaks_grpc" ]; then
+    check 'Node: no token, no order' fails_with 'token' node "$node/checkout.js" "$grpc"
+    check 'Python: no token, no order' fails_with 'token' $python docs/examples/python/checkout.py "$grpc"
+fi
+with_token() { TIDEGATE_TOKEN=$1 "${@:2}"; }
+check 'C: checkout with a token' with_token "$checkout_token" \
+    prints docs/examples/checkout.txt "$work/checkout" "$server"
+check 'C: fulfil with a token' with_token "$office_token" \
+    prints docs/examples/fulfil.txt "$work/fulfil" "$server" 1
+if [ -n "$speaks_grpc" ]; then
+    check 'Node: checkout with a token' with_token "$checkout_token" \
+        prints docs/examples/checkout.txt node "$node/checkout.js" "$grpc"
+    check 'Python: fulfil with a token' with_token "$office_token" \
+        prints docs/examples/fulfil.txt $python docs/examples/python/fulfil.py "$grpc" 1
+    check 'Python: checkout with a token' with_token "$checkout_token" \
+        prints docs/examples/checkout.txt $python docs/examples/python/checkout.py "$grpc"
+    check 'Node: fulfil with a token' with_token "$office_token" \
+        prints docs/examples/fulfil.txt node "$node/fulfil.js" "$grpc" 1
+fi
+check 'with tokens: every promise holds' stop
 
 # --- the SRE's steps, short, and the drill beside the daemon that sold ---
 

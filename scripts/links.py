@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Looks whether every relative link of every page leads to a file, and every anchor to a heading.
+"""Looks whether every relative link of every page leads to a file, and every anchor to a heading; and so the
+pages that the alert rules name (runbook_url).
 
 usage: scripts/links.py [PAGE...]        (all Markdown of the tree when none is named)
 
@@ -21,7 +22,7 @@ HTML_ANCHOR = re.compile(r"<a\s+(?:id|name)=\"([^\"]+)\"")
 
 
 def tracked_pages():
-    out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"],
+    out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md", "docs/operations/*.yml"],
                          check=True, capture_output=True, text=True).stdout
     return out.splitlines()
 
@@ -63,6 +64,15 @@ def anchors(path, known={}):
 
 
 def links(path):
+    if path.endswith(".yml"):
+        lines = open(path, encoding="utf-8").read().splitlines()
+        found = [(n, re.search(r"runbook_url: \"?([^\"]+)", line)) for n, line in enumerate(lines, 1)]
+        # From the top of the tree, not from the file.
+        return [(n, os.path.relpath(url.group(1), os.path.dirname(path))) for n, url in found if url]
+    return links_of_page(path)
+
+
+def links_of_page(path):
     """The links of a page, with their lines: one may be broken over two. Code is no link, but may be the
     text of one."""
     lines = {number: re.sub(r"`[^`]*`", "", line) for number, line in prose(path)}

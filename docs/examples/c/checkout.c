@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -139,7 +140,10 @@ static bool on_payment(struct tgc_client *client, uint64_t order_id, char *payme
 
 int main(int argc, char **argv)
 {
-    struct tgc_options options = {.server = argc > 1 ? argv[1] : "127.0.0.1:7411"};
+    struct tgc_options options = {
+        .server = argc > 1 ? argv[1] : "127.0.0.1:7411",
+        .token = getenv("TIDEGATE_TOKEN"), /* when the server asks for one */
+    };
     struct tgc_client *client;
     struct tg_fault fault;
     if (tgc_open(&options, &client, &fault) != TG_ERR_OK) {
