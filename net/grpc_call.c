@@ -456,11 +456,12 @@ static uint8_t *wrap(uint8_t *message, uint32_t bytes, uint64_t correlation_id, 
     return message - before;
 }
 
+/* A call that told it gave its token away: nobody is told another one before it rises. */
 static bool has_told_token(const struct net_grpc_call *call)
 {
     const struct net_grpc_conn *conn = call->conn;
     return call->token_bytes == conn->token_bytes &&
-           (call->token_bytes == 0 || memcmp(call->token, conn->token, call->token_bytes) == 0);
+           (!call->token || memcmp(call->token, conn->token, call->token_bytes) == 0);
 }
 
 /* A frame that says whose the frames behind it are; the call's token is the connection's now. */
