@@ -15,7 +15,7 @@ const struct ctl_command ctl_token_commands[] = {
                     "kept, as a line that is appended to FILE, which is made when it is missing.\n"
                     "Without --file the line goes to stderr, for you to append where the daemon\n"
                     "is. The daemon lets it in when it reads the file again: send it SIGHUP\n"
-                    "(systemctl reload tidegate). Needs no server.\n"
+                    "(systemctl reload tidegated). Needs no server.\n"
                     "\n"
                     "submit places orders and changes them, consume reads the outbox, operate\n"
                     "runs sales and decides refunds, read looks on; see docs/security.md.",
@@ -52,7 +52,7 @@ const struct ctl_command ctl_token_commands[] = {
                     "are. The daemon refuses it from when it reads the file again, also on\n"
                     "connections that are open: send it SIGHUP. Needs no server.",
      .examples = "tidegatectl token revoke k7f3q9x2 --file /etc/tidegate/tokens &&\n"
-                 "    systemctl reload tidegate",
+                 "    systemctl reload tidegated",
      .options = {FILE_OPTION, CTL_OPTIONS_END},
      .run = ctl_token_revoke},
     {.name = NULL},

@@ -12,14 +12,13 @@ daemon=''
 failed=0
 trap '[ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null; rm -rf "$work"' EXIT
 
-options=() # of the daemon, besides
-# A build without that listener has its C examples tried.
-speaks_grpc=$("$build/tidegated" --help | grep -o -m1 -e '--grpc-listen' || true)
+options=()     # of the daemon, besides
+ctl_options=() # of tidegatectl
 
 serve() { # [HOST:PORT [HOST:PORT]]: a daemon, where it was when that is said; sets server and grpc
     : >"$work/ready"
     "$build/tidegated" --data-dir "$work/data" --listen "${1:-127.0.0.1:0}" \
-        ${speaks_grpc:+--grpc-listen "${2:-127.0.0.1:0}"} --threads 1 "${options[@]}" >"$work/ready" 2>>"$work/daemon.log" &
+        --grpc-listen "${2:-127.0.0.1:0}" --threads 1 "${options[@]}" >"$work/ready" 2>>"$work/daemon.log" &
     daemon=$!
     while ! grep -q ready "$work/ready"; do
         kill -0 "$daemon" 2>/dev/null || { cat "$work/daemon.log"; exit 1; }
@@ -32,7 +31,7 @@ serve() { # [HOST:PORT [HOST:PORT]]: a daemon, where it was when that is said; s
 start() { # on a new directory, and with the shop
     rm -rf "$work/data"
     serve
-    "$build/tidegatectl" --server "$server" sale create docs/examples/shop.json >/dev/null || exit 1
+    "$build/tidegatectl" --server "$server" "${ctl_options[@]}" sale create docs/examples/shop.json >/dev/null || exit 1
 }
 
 crash() {
@@ -123,16 +122,16 @@ mkdir -p "$node" && cp docs/examples/node/* "$node/"
 [ "$node/node_modules/.package-lock.json" -nt docs/examples/node/package-lock.json ] ||
     (cd "$node" && npm ci --ignore-scripts --no-audit --no-fund >"$work/out" 2>&1) || { cat "$work/out"; exit 1; }
 export TIDEGATE_PROTO=$PWD/proto
-[ -z "$speaks_grpc" ] || over_grpc Node "node $node/checkout.js" "node $node/fulfil.js"
+over_grpc Node "node $node/checkout.js" "node $node/fulfil.js"
 
 # Debian's python3 has Debian's grpcio, whatever else PATH finds first.
 python=/usr/bin/python3
-[ -z "$speaks_grpc" ] || $python -m grpc_tools.protoc --proto_path=proto --python_out="$work" --grpc_python_out="$work" \
+$python -m grpc_tools.protoc --proto_path=proto --python_out="$work" --grpc_python_out="$work" \
     tidegate/v1/tidegate.proto tidegate/v1/service.proto || exit 1
 export PYTHONPATH=$work PYTHONDONTWRITEBYTECODE=1
-[ -z "$speaks_grpc" ] || over_grpc Python "$python docs/examples/python/checkout.py" "$python docs/examples/python/fulfil.py"
+over_grpc Python "$python docs/examples/python/checkout.py" "$python docs/examples/python/fulfil.py"
 
-# --- with tokens: a checkout needs submit, the back office consume, submit and, for its group, operate ---
+# --- with TLS and tokens: a checkout needs submit, the back office consume, submit and, for its group, operate ---
 
 token() { # ROLES: makes one
     "$build/tidegatectl" token create --tenant shop --role "$1" --file "$work/tokens"
@@ -141,37 +140,41 @@ token() { # ROLES: makes one
 fails_with() { # WORD COMMAND...
     local word=$1
     shift
-    ! "$@" >"$work/printed" 2>&1 && grep -q "$word" "$work/printed" || { cat "$work/printed"; return 1; }
+    ! "$@" >"$work/printed" 2>&1 && grep -qi "$word" "$work/printed" || { cat "$work/printed"; return 1; }
 }
 
+with() { TIDEGATE_TOKEN=$1 "${@:2}"; } # TOKEN COMMAND...
+
+openssl req -x509 -newkey rsa:2048 -noenc -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$work/key.pem" -out "$work/ca.pem" 2>"$work/out" || { cat "$work/out"; exit 1; }
 : >"$work/tokens"
 chmod 600 "$work/tokens"
 checkout_token=$(token submit) || exit 1
 office_token=$(token consume,submit,operate) || exit 1
-options=(--set "security.token_file=$work/tokens")
+options=(--set "security.token_file=$work/tokens" --set "tls.certificate=$work/ca.pem" --set "tls.key=$work/key.pem")
+ctl_options=(--tls --tls-ca "$work/ca.pem")
 TIDEGATE_TOKEN=$office_token start
-options=()
-check 'C: no token, no order' fails_with 'token' "$work/checkout" "$server"
-if [ -n "$speaks_grpc" ]; then
-    check 'Node: no token, no order' fails_with 'token' node "$node/checkout.js" "$grpc"
-    check 'Python: no token, no order' fails_with 'token' $python docs/examples/python/checkout.py "$grpc"
-fi
-with_token() { TIDEGATE_TOKEN=$1 "${@:2}"; }
-check 'C: checkout with a token' with_token "$checkout_token" \
+check 'C: no TLS, no order' fails_with TLS with "$checkout_token" "$work/checkout" "$server"
+export TIDEGATE_CA=$work/ca.pem
+check 'C: no token, no order' fails_with token "$work/checkout" "$server"
+check 'Node: no token, no order' fails_with token node "$node/checkout.js" "$grpc"
+check 'Python: no token, no order' fails_with token $python docs/examples/python/checkout.py "$grpc"
+check 'C: checkout with TLS and a token' with "$checkout_token" \
     prints docs/examples/checkout.txt "$work/checkout" "$server"
-check 'C: fulfil with a token' with_token "$office_token" \
+check 'Python: fulfil with TLS and a token' with "$office_token" \
+    prints docs/examples/fulfil.txt $python docs/examples/python/fulfil.py "$grpc" 1
+check 'Node: checkout with TLS and a token' with "$checkout_token" \
+    prints docs/examples/checkout.txt node "$node/checkout.js" "$grpc"
+check 'C: fulfil with TLS and a token' with "$office_token" \
     prints docs/examples/fulfil.txt "$work/fulfil" "$server" 1
-if [ -n "$speaks_grpc" ]; then
-    check 'Node: checkout with a token' with_token "$checkout_token" \
-        prints docs/examples/checkout.txt node "$node/checkout.js" "$grpc"
-    check 'Python: fulfil with a token' with_token "$office_token" \
-        prints docs/examples/fulfil.txt $python docs/examples/python/fulfil.py "$grpc" 1
-    check 'Python: checkout with a token' with_token "$checkout_token" \
-        prints docs/examples/checkout.txt $python docs/examples/python/checkout.py "$grpc"
-    check 'Node: fulfil with a token' with_token "$office_token" \
-        prints docs/examples/fulfil.txt node "$node/fulfil.js" "$grpc" 1
-fi
-check 'with tokens: every promise holds' stop
+check 'Python: checkout with TLS and a token' with "$checkout_token" \
+    prints docs/examples/checkout.txt $python docs/examples/python/checkout.py "$grpc"
+check 'Node: fulfil with TLS and a token' with "$office_token" \
+    prints docs/examples/fulfil.txt node "$node/fulfil.js" "$grpc" 1
+check 'with TLS and tokens: every promise holds' stop
+unset TIDEGATE_CA
+options=()
+ctl_options=()
 
 # --- the SRE's steps, short, and the drill beside the daemon that sold ---
 

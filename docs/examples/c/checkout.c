@@ -140,9 +140,11 @@ static bool on_payment(struct tgc_client *client, uint64_t order_id, char *payme
 
 int main(int argc, char **argv)
 {
+    struct tgc_tls tls = {.ca = getenv("TIDEGATE_CA")};
     struct tgc_options options = {
         .server = argc > 1 ? argv[1] : "127.0.0.1:7411",
         .token = getenv("TIDEGATE_TOKEN"), /* when the server asks for one */
+        .tls = tls.ca ? &tls : NULL,       /* when it has a certificate, of that authority */
     };
     struct tgc_client *client;
     struct tg_fault fault;

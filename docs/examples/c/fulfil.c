@@ -146,9 +146,11 @@ static bool work(struct tgc_client *client, const Tidegate__V1__ConsumeEventsRes
 
 int main(int argc, char **argv)
 {
+    struct tgc_tls tls = {.ca = getenv("TIDEGATE_CA")};
     struct tgc_options options = {
         .server = argc > 1 ? argv[1] : "127.0.0.1:7411",
         .token = getenv("TIDEGATE_TOKEN"), /* when the server asks for one */
+        .tls = tls.ca ? &tls : NULL,       /* when it has a certificate, of that authority */
     };
     int seconds_left = argc > 2 ? atoi(argv[2]) : -1;
     struct tgc_client *client;

@@ -1,6 +1,7 @@
 // What both examples need of gRPC: a client made of the .proto alone, and calls that end with an answer.
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const grpc = require('@grpc/grpc-js');
@@ -13,8 +14,11 @@ const contract = grpc.loadPackageDefinition(
   loadSync('tidegate/v1/service.proto', { includeDirs: [PROTO], longs: String, enums: String, defaults: true }),
 ).tidegate.v1;
 
-function connect(server = '127.0.0.1:7412') {
-  return new contract.TidegateService(server, grpc.credentials.createInsecure());
+// TLS when TIDEGATE_CA names the authority that the server's certificate is from.
+function connect(server = '127.0.0.1:7413') {
+  const ca = process.env.TIDEGATE_CA;
+  const credentials = ca ? grpc.credentials.createSsl(fs.readFileSync(ca)) : grpc.credentials.createInsecure();
+  return new contract.TidegateService(server, credentials);
 }
 
 // The token of the caller, when the server asks for one.

@@ -11,8 +11,14 @@ from tidegate.v1 import service_pb2_grpc
 from tidegate.v1 import tidegate_pb2 as tg
 
 
-def connect(server="127.0.0.1:7412"):
-    return service_pb2_grpc.TidegateServiceStub(grpc.insecure_channel(server))
+def connect(server="127.0.0.1:7413"):
+    """TLS when TIDEGATE_CA names the authority that the server's certificate is from."""
+    ca = os.environ.get("TIDEGATE_CA")
+    if not ca:
+        return service_pb2_grpc.TidegateServiceStub(grpc.insecure_channel(server))
+    with open(ca, "rb") as file:
+        credentials = grpc.ssl_channel_credentials(file.read())
+    return service_pb2_grpc.TidegateServiceStub(grpc.secure_channel(server, credentials))
 
 
 def metadata():
