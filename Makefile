@@ -325,7 +325,7 @@ crash: ## power cuts at every moment of a recorded load, and the recovery of eac
 	@mkdir -p $(BUILD)/crash
 	@$(CRASH) --json $(BUILD)/crash/crash.json $(CRASH_ARGS)
 
-$(CRASH): $(call objects,$(filter-out tests/crash/record.c,$(wildcard tests/crash/*.c))) $(TESTLIB) $(foreach r,client storage proto base,$(call library,$(r))) $(PB)
+$(CRASH): $(call objects,$(filter-out tests/crash/record.c,$(wildcard tests/crash/*.c))) $(TESTLIB) $(foreach r,client tls storage proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
@@ -346,7 +346,7 @@ faults: ## every system call, allocation and io_uring operation fails: FAULT=, N
 	@$(call prepared,build test,$(BUILD)/tidegated $(FAULTS) $(INJECTOR))
 	@$(FAULTS) $(FAULTS_ARGS)
 
-$(FAULTS): $(call objects,$(filter-out tests/faults/inject%.c,$(wildcard tests/faults/*.c))) $(TESTLIB) $(foreach r,client storage proto base,$(call library,$(r))) $(PB)
+$(FAULTS): $(call objects,$(filter-out tests/faults/inject%.c,$(wildcard tests/faults/*.c))) $(TESTLIB) $(foreach r,client tls storage proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(filter-out -lcriterion,$(LDLIBS_TEST))
