@@ -186,8 +186,11 @@ void tls_session_close(struct tls_session *session)
 /* The peer's alert is no error of ours: it says what the peer thinks. */
 static void tell_alert(char text[TLS_WHY_BYTES], int reason)
 {
+    bool is_required =
+        reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED; /* it has no words for it */
     snprintf(text, TLS_WHY_BYTES, "the peer says: %s",
-             SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+             is_required ? "certificate required"
+                         : SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
 }
 
 static void tell_certificate(const struct tls_session *session, char text[TLS_WHY_BYTES])
