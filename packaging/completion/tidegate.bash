@@ -47,7 +47,7 @@ _tidegate_load() {
         [ ${#COMPREPLY[@]} -gt 0 ] || _tidegate_files "$word"
         return
         ;;
-    --json | --html | --junit | --hgrm | --audit | --audit-log)
+    --json | --html | --junit | --hgrm | --audit | --audit-log | --tls-ca | --tls-cert | --tls-key)
         _tidegate_files "$word"
         return
         ;;
@@ -83,15 +83,15 @@ _tidegatectl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} commands at i
     local -a said=()
     case $before in
-    --server | --timeout) COMPREPLY=() && return ;;
+    --server | --timeout | --tls-name) COMPREPLY=() && return ;;
     --data-dir) _tidegate_files "$word" d && return ;;
-    --out | --file) _tidegate_files "$word" && return ;;
+    --out | --file | --token-file | --tls-ca | --tls-cert | --tls-key) _tidegate_files "$word" && return ;;
     esac
-    # The words of the command so far; options and the values of the two global ones are none.
+    # The words of the command so far; options and the values of the global ones are none.
     for ((i = 1; i < COMP_CWORD; i++)); do
         at=${COMP_WORDS[i]}
         case $at in
-        --server | --timeout) i=$((i + 1)) ;;
+        --server | --timeout | --token-file | --tls-ca | --tls-cert | --tls-key | --tls-name) i=$((i + 1)) ;;
         --*) ;;
         # bash cuts HOST:PORT at the colon
         :) i=$((i + 1)) ;;

@@ -138,6 +138,7 @@ completion_works() {
         completes 'tidegatectl ' sale order events verify &&
         completes 'tidegatectl sa' sale '!order' &&
         completes 'tidegatectl sale ' create list show '!pay' &&
+        completes "tidegatectl --tls-ca $work/here/a.json sale c" create close &&
         completes 'tidegatectl --server x:1 sale c' create close &&
         completes 'tidegatectl order pay 7 --' --payment-id --amount --server &&
         completes 'tidegatectl verify --da' --data-dir &&
