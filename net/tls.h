@@ -6,8 +6,8 @@
  *             what it speaks, then closed          is one
  *
  * A session is made when the first bytes came: a connection that says nothing costs the layer
- * alone. Handshakes are the one thing on a connection that takes long, a tenth of a millisecond to
- * two: so a turn of the loop does them for NET_TLS_HANDSHAKE_NS, one at least, and the others wait
+ * alone. Handshakes are the one thing on a connection that takes long, up to a millisecond:
+ * so a turn of the loop does them for NET_TLS_HANDSHAKE_NS, one at least, and the others wait
  * for the next in the order in which they came. What they sent meanwhile is held, NET_TLS_HELD_MAX
  * at most, and counts as held input of the loop.
  */
