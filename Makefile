@@ -454,7 +454,7 @@ $(BUILD)/tests/sim/sim: $(call objects,$(wildcard tests/sim/*.c)) $(foreach r,st
 # --- figures -------------------------------------------------------------------------------------
 
 # The limits of the machine, counted loops, and what counts them: docs/benchmarks.md.
-BENCH_LIMITS := $(BUILD)/bench/echo $(BUILD)/bench/append $(BUILD)/bench/sync
+BENCH_LIMITS := $(BUILD)/bench/echo $(BUILD)/bench/append $(BUILD)/bench/sync $(BUILD)/bench/warm
 BENCH_MICRO  := $(BUILD)/bench/micro
 NOWAIT_SO    := $(BUILD)/bench/nowait.so
 BENCH_ARGS    = $(foreach v,ROUNDS SECONDS_EACH QUICK ONLY GROWN_ORDERS STALL_SECONDS MEMORY_ORDERS GROWTH DIR,$(if $($(v)),$(v)='$($(v))'))
@@ -465,7 +465,7 @@ bench: ## limits, Tidegate and peers in one run: QUICK=1, ROUNDS=, SECONDS_EACH=
 	@$(BENCH_ARGS) bench/run.sh $(BUILD)
 
 bench-peers: ## Tidegate beside Redis and PostgreSQL, on ports of their own (installs them)
-	@$(call prepared,build bench peers,all)
+	@$(call prepared,build bench peers,all $(BUILD)/bench/warm)
 	@$(BENCH_ARGS) OUT=$(BUILD)/bench/peers.json bench/run.sh $(BUILD) peers
 
 bench-micro: ## instructions per order, counted; exit 3 when one grew by 3%: BASELINE=write, ONLY=
@@ -476,7 +476,7 @@ $(BUILD)/bench/echo: $(call objects,bench/limits/echo.c bench/limits/limits.c) $
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) -luring -lprotobuf-c -lxxhash
-$(BUILD)/bench/append $(BUILD)/bench/sync: $(BUILD)/bench/%: $(BUILD)/obj/bench/limits/%.o $(BUILD)/obj/bench/limits/limits.o $(foreach r,storage proto base,$(call library,$(r))) $(PB)
+$(BUILD)/bench/append $(BUILD)/bench/sync $(BUILD)/bench/warm: $(BUILD)/bench/%: $(BUILD)/obj/bench/limits/%.o $(BUILD)/obj/bench/limits/limits.o $(foreach r,storage proto base,$(call library,$(r))) $(PB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) -llmdb -lprotobuf-c -lxxhash

@@ -12,6 +12,11 @@ long_fill() {
         --retry-share 0 --duration 24h --attempts "$1"
 }
 
+# Memory that the host need not find first: bench/limits/warm.c. Three GiB, or a quarter of what there is.
+long_warm() {
+    "$build/bench/warm" --mib "$(awk '/^MemAvailable/ { mib = $2 / 4096; printf "%d", mib > 3072 ? 3072 : mib < 1 ? 1 : mib }' /proc/meminfo)"
+}
+
 # Throughput on a database of grown_orders against an empty one, in turns; recovery; the longest commit.
 long_grown() {
     bench_say "  a database of $grown_orders orders"
@@ -25,6 +30,7 @@ long_grown() {
         round=$((round + 1))
         tidegate_rate accepted_per_s durable 64 64 1
         keep tidegate.empty-64 "$result"
+        long_warm
         # shellcheck disable=SC2086
         daemon_start "$build" "$bench_dir/grown" --threads 1 $long_room
         keep tidegate.recovery "$(sed -n 's/.*recovered .*(\([0-9]*\) orders\/s).*/\1/p' "$bench_dir/grown/log")"
