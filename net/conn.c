@@ -1,6 +1,8 @@
 #include "net/conn.h"
 
 #include "base/assert.h"
+#include "base/count.h"
+#include "net/census.h"
 #include "net/speech.h"
 
 #include <errno.h>
@@ -100,11 +102,9 @@ size_t net_conn_refusal(uint8_t *frame, int error_code, const char *message)
 
 /* Too many connections: one answer, if there is one in what it speaks, without waiting for the
  * socket to take it. */
-static void turn_away(struct net_loop *loop, int fd, const struct net_endpoint *endpoint)
+static void turn_away(struct net_loop *loop, int fd, const struct net_endpoint *endpoint,
+                      const char *message)
 {
-    const char *message = loop->draining
-                              ? "the server is draining: go to another one, or come back later"
-                              : "too many connections: close some, or raise connections_max";
     uint8_t words[512];
     size_t size = 0;
     const struct net_layer_kind *only =
@@ -140,12 +140,45 @@ static void displace_silent(struct net_loop *loop)
     }
 }
 
+/* Counts it with those of its address; false when these are too many, and it is not counted. */
+static bool count_in(const struct net_options *options, const struct net_peer *peer,
+                     uint64_t *address)
+{
+    *address = 0;
+    if (!options->census)
+        return true;
+    uint64_t most = tg_count_read(options->per_address_max);
+    uint64_t key = net_peer_key(peer, options->census->seed);
+    if (key == 0)
+        return true;
+    uint32_t count = net_census_enter(options->census, key);
+    if (most == 0 || count <= most) {
+        *address = key;
+        return true;
+    }
+    net_census_leave(options->census, key);
+    return false;
+}
+
 void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *endpoint)
 {
+    struct net_peer peer;
+    uint64_t address;
+    net_peer_of(fd, &peer);
+    if (!count_in(&loop->options, &peer, &address)) {
+        turn_away(loop, fd, endpoint,
+                  "too many connections from this address: close some, or raise "
+                  "security.connections_per_address");
+        return;
+    }
     if (loop->free_count == 0)
         net_conn_end_some(loop); /* nobody holds a pointer to one of them at this moment */
     if (loop->free_count == 0 || loop->draining) {
-        turn_away(loop, fd, endpoint);
+        if (address != 0)
+            net_census_leave(loop->options.census, address);
+        turn_away(loop, fd, endpoint,
+                  loop->draining ? "the server is draining: go to another one, or come back later"
+                                 : "too many connections: close some, or raise connections_max");
         return;
     }
     struct net_conn *conn = &loop->conns[loop->free_conns[--loop->free_count]];
@@ -160,7 +193,8 @@ void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *end
     conn->has_spoken = false;
     memset(conn->uses, 0, sizeof(conn->uses));
     conn->principal = 0;
-    net_peer_of(fd, &conn->peer);
+    conn->peer = peer;
+    conn->address = address;
     conn->received_ns = loop->now_ns;
     loop->stats.accepted++;
     loop->stats.open++;
@@ -174,6 +208,8 @@ void net_conn_open(struct net_loop *loop, int fd, const struct net_endpoint *end
 static void free_conn(struct net_loop *loop, struct net_conn *conn)
 {
     close(conn->fd);
+    if (conn->address != 0)
+        net_census_leave(loop->options.census, conn->address);
     net_layers_destroy(conn);
     net_input_free(loop, conn);
     net_chunk_queue_clear(&loop->chunks, &conn->sending);

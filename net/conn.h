@@ -87,6 +87,7 @@ struct net_conn {
     int64_t held_since_ns; /* the first byte that is held */
     int64_t progress_ns;   /* output moved, or began to wait */
     struct net_peer peer;
+    uint64_t address; /* its net_peer_key, while the census counts it; else 0 */
     struct msghdr message;
     struct iovec pieces[NET_SEND_CHUNKS];
 };

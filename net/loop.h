@@ -53,6 +53,11 @@ struct net_options {
     int64_t idle_timeout_ns;   /* nothing received and nothing in flight: closed */
     int64_t frame_timeout_ns;  /* a frame that is not complete in this time: closed */
     int64_t write_timeout_ns;  /* output that does not move in this time: closed */
+    /* Connections of one address, in all loops that share a census; NULL: they are not counted.
+     * Whoever has the census may write another number to `per_address_max` at any time: it is read
+     * with tg_count_read, and 0 is no limit. */
+    struct net_census *census;
+    const uint64_t *per_address_max;
 };
 
 /* Listening sockets that one loop has at most. */
@@ -65,6 +70,7 @@ struct net_endpoint {
     struct net_layer_spec layers[NET_LAYERS_MAX]; /* the lowest first */
 };
 
+struct net_census;
 struct net_loop;
 struct net_conn;
 

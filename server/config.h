@@ -71,6 +71,8 @@
       "requests other than orders of a tenant in a second; 0: no limit")                           \
     X(security, orders_per_s, 0, 0, 1000000000, "", 1,                                             \
       "orders of a tenant in a second; 0: no limit")                                               \
+    X(security, connections_per_address, 0, 0, 1000000, "", 1,                                     \
+      "connections of one address on all cores together; 0: no limit")                             \
     X(storage, map_gib, 256, 1, 65536, "GiB", 0, "largest size of the database file")              \
     X(storage, map_mib, 0, 0, 1048576, "MiB", 0, "the same in MiB, for tests; 0: map_gib counts")  \
     X(storage, free_mib_min, 64, 0, 1048576, "MiB", 0,                                             \

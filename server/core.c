@@ -572,6 +572,8 @@ static bool build_net(struct srv_core *core)
         .idle_timeout_ns = (int64_t)config->idle_timeout_s * TG_NS_PER_S,
         .frame_timeout_ns = (int64_t)config->frame_timeout_s * TG_NS_PER_S,
         .write_timeout_ns = (int64_t)config->write_timeout_s * TG_NS_PER_S,
+        .census = &core->server->census,
+        .per_address_max = &config->connections_per_address,
     };
     struct net_handler handler = {.context = core,
                                   .on_frame = on_frame,

@@ -3,6 +3,7 @@
 #ifndef TG_SERVER_SERVER_H
 #define TG_SERVER_SERVER_H
 
+#include "net/census.h"
 #include "net/listener.h"
 #include "server/audit.h"
 #include "server/config.h"
@@ -25,6 +26,7 @@ struct srv_server {
     struct eng_engine engine;
     struct sto_env *storage;
     struct srv_identity identity; /* server/identity.h */
+    struct net_census census;     /* of the connections of all cores */
     struct srv_audit *audit;      /* server/audit.h; NULL: none */
     struct srv_core *cores;       /* config.threads of them */
     struct srv_writer writer;

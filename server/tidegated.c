@@ -229,6 +229,13 @@ static enum tg_error open_tls(const struct srv_config *config, struct tls_contex
     return tls_server_open(&options, tls, fault);
 }
 
+static enum tg_error check_tokens(const struct srv_config *config, struct tg_fault *fault)
+{
+    static struct tg_token_file file;
+    return config->token_file[0] == '\0' ? TG_ERR_OK
+                                         : tg_token_file_read(config->token_file, &file, fault);
+}
+
 static int check_config(const struct srv_config *config)
 {
     struct net_address address;
@@ -242,6 +249,10 @@ static int check_config(const struct srv_config *config)
         return EXIT_USAGE;
     }
     tls_context_close(tls);
+    if (check_tokens(config, &fault) != TG_ERR_OK) {
+        fprintf(stderr, "tidegated: %s\n", fault.text);
+        return EXIT_USAGE;
+    }
     printf("# In force with this configuration and command line:\n");
     srv_config_write(config, stdout);
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -276,7 +287,9 @@ static enum tg_error create_engine(struct srv_server *server, struct tg_fault *f
         .request_ttl_ms = (int64_t)config->request_ttl_s * 1000,
         .now_ms = tg_clock_wall_ns() / TG_NS_PER_MS,
     };
-    if (getrandom(&engine.hash_seed, sizeof(engine.hash_seed), 0) != sizeof(engine.hash_seed))
+    if (getrandom(&engine.hash_seed, sizeof(engine.hash_seed), 0) != sizeof(engine.hash_seed) ||
+        getrandom(&server->census.seed, sizeof(server->census.seed), 0) !=
+            sizeof(server->census.seed))
         return tg_fault_set(fault, TG_ERR_SYSTEM, "getrandom gave no seed");
     return eng_engine_create(&engine, &server->engine, fault);
 }

@@ -801,3 +801,60 @@ Test(identity, refused_tokens_do_not_fill_the_audit_log)
     unlink(path);
     gate_end(&gate);
 }
+
+/* --- connections of an address --- */
+
+static void expect_time(struct peer *peer)
+{
+    send_kind(peer, TIDEGATE__V1__REQUEST__KIND_GET_SERVER_TIME, 2, NULL, 0);
+    Tidegate__V1__Response *response = peer_response(peer);
+    cr_assert_not_null(response);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_GET_SERVER_TIME);
+    tidegate__v1__response__free_unpacked(response, NULL);
+}
+
+Test(identity, an_address_has_no_more_connections_than_it_may_and_a_reload_changes_that)
+{
+    struct daemon daemon = {0};
+    char path[] = "/tmp/tidegate-conf-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    static const char three[] = "[security]\nconnections_per_address = 3\n";
+    static const char four[] = "[security]\nconnections_per_address = 4\n";
+    cr_assert_eq(write(fd, three, strlen(three)), (ssize_t)strlen(three));
+    daemon_start(&daemon, "--config", path, "--threads", "2", NULL);
+    struct peer peers[3], one_more;
+    for (int i = 0; i < 3; i++) { /* each is in before the next one comes, on whichever core */
+        peer_open(&peers[i], &daemon);
+        expect_time(&peers[i]);
+    }
+    peer_open(&one_more, &daemon);
+    expect_refused(&one_more, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
+                   "too many connections from this address");
+    peer_expect_end(&one_more);
+    peer_close(&one_more);
+    for (int i = 0; i < 3; i++) /* those that are in are served */
+        expect_time(&peers[i]);
+    cr_assert_eq(pwrite(fd, four, strlen(four), 0), (ssize_t)strlen(four));
+    cr_assert_eq(kill(daemon.pid, SIGHUP), 0);
+    daemon_log_wait(&daemon, "configuration read again");
+    peer_open(&one_more, &daemon);
+    expect_time(&one_more);
+    peer_half_close(&one_more);
+    peer_expect_end(&one_more);
+    /* Places come free: of a hundred in a row each is the fourth. */
+    for (int i = 0; i < 100; i++) {
+        struct tgc_client *client;
+        struct tg_fault fault;
+        while (tgc_open(&(struct tgc_options){.server = daemon.address}, &client, &fault) ||
+               ask(client, &fault)) /* the daemon sees the end of the one before a moment later */
+            tgc_close(client);
+        tgc_close(client);
+    }
+    peer_close(&one_more);
+    for (int i = 0; i < 3; i++)
+        peer_close(&peers[i]);
+    close(fd);
+    unlink(path);
+    daemon_end(&daemon);
+}
