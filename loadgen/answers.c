@@ -316,6 +316,8 @@ static bool any_response(struct lg_worker *worker, struct lg_conn *conn, struct 
         return batch_answer(worker, conn, envelope.correlation_id, envelope.body);
     case TIDEGATE__V1__RESPONSE__KIND_ERROR:
         return error_response(worker, envelope.body);
+    case TIDEGATE__V1__RESPONSE__KIND_AUTHENTICATE: /* the token is in force */
+        return true;
     default:
         return protocol_fault(worker, "a response to something that was not asked");
     }

@@ -169,6 +169,10 @@ static enum tg_error connect_listing(struct listing *l)
     enum tg_error error = lg_stream_open(&l->stream, fd, l->auditor->server, l->fault);
     if (error != TG_ERR_OK)
         return error;
+    uint8_t greeting[LG_GREETING_BYTES];
+    size_t bytes = lg_target_greeting(greeting);
+    if (bytes > 0 && !lg_stream_send(&l->stream, greeting, bytes))
+        return connection_fault(l, "send");
     for (uint32_t i = 0; i < l->part_count; i++)
         if (!l->parts[i].done && ask(l, i) != TG_ERR_OK)
             return TG_ERR_CLOSED;
@@ -214,6 +218,8 @@ static enum tg_error handle_page(struct listing *l, struct tg_bytes message)
     struct tg_envelope envelope;
     if (tg_response_decode(message, &envelope) != TG_DECODE_OK)
         return bad_page(l, "a frame that holds no response");
+    if (envelope.kind == TIDEGATE__V1__RESPONSE__KIND_AUTHENTICATE)
+        return TG_ERR_OK;
     if (envelope.kind != TIDEGATE__V1__RESPONSE__KIND_LIST_ORDERS ||
         envelope.correlation_id - 1 >= l->part_count)
         return bad_page(l, "another kind of response");

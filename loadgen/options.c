@@ -80,6 +80,7 @@ static const struct row rows[] = {
     {"tls-cert", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_cert), 0, 0},
     {"tls-key", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_key), 0, 0},
     {"tls-name", KIND_TEXT, LG_PLACE_ANY_LINE, AT(tls_name), 0, 0},
+    {"token-file", KIND_TEXT, LG_PLACE_ANY_LINE, AT(token_file), 0, 0},
     {"scenario", KIND_SCENARIO, LG_PLACE_PART | LG_PLACE_ANY_LINE, 0, 0, 0},
     {"sale", KIND_COUNT, LG_PLACE_PART, AT(sale_id), 1, UINT64_MAX},
     {"connections", KIND_COUNT32, LG_PLACE_PART, AT(connections), 1, LG_CONNECTIONS_MAX},

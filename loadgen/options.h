@@ -36,6 +36,7 @@ struct lg_options {
     const char *part; /* of a scenario file; NULL: a run by itself */
     bool tls;         /* or any of the next four: loadgen/target.h */
     const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: not given */
+    const char *token_file;                             /* NULL: the environment says */
     uint64_t sale_id;                                   /* 0: a sale of its own */
     uint32_t connections, pipeline, batch, threads;
     double rate_per_s;   /* 0: closed loop */

@@ -127,7 +127,7 @@ static void prepare_shared(struct run *run)
         .frames = o->pipeline,
         .batch = o->batch,
         .in_room = 64 * 1024 + (o->batch > 1 ? o->batch * 192 : 0),
-        .out_room = order_room > 64 * 1024 ? order_room : 64 * 1024,
+        .out_room = (order_room > 64 * 1024 ? order_room : 64 * 1024) + LG_GREETING_BYTES,
     };
     s->shape.tls = lg_target_tls();
     if (s->shape.tls)

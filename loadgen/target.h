@@ -7,13 +7,20 @@
 #include "loadgen/options.h"
 #include "tls/session.h"
 
-/* Takes it over from the options; their strings are borrowed. TG_ERR_INVALID when a file of TLS is
- * not what it must be. */
+/* Takes it over from the options, and the token from its file or the environment; strings of the
+ * options are borrowed. TG_ERR_INVALID when a file of TLS or the token is not what it must be. */
 enum tg_error lg_target_set(const struct lg_options *options, struct tg_fault *fault);
 void lg_target_clear(void);
 
 /* For tgc_open; more may be filled in. */
 struct tgc_options lg_target_options(const char *server);
+
+/* The frame that shows the token, for connections that do not go through libtidegate: the first on
+ * each. Its correlation id is LG_GREETING_ID, which no slot has. Returns its size; 0 without a
+ * token. */
+#define LG_GREETING_ID    UINT32_MAX
+#define LG_GREETING_BYTES (TG_TOKEN_BYTES_MAX + 32)
+size_t lg_target_greeting(uint8_t frame[LG_GREETING_BYTES]);
 
 /* For connections that do not go through libtidegate. NULL: they speak plain. */
 struct tls_context *lg_target_tls(void);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/count.h"
+#include "loadgen/target.h"
 #include "proto/codec.h"
 
 #include <errno.h>
@@ -266,6 +267,7 @@ static void come_up(struct lg_worker *w, struct lg_conn *c)
     if (c->connected)
         w->stats.reconnects++;
     c->connected = true;
+    c->out_bytes += (uint32_t)lg_target_greeting(c->out + c->out_bytes);
     fill(w, c, is_open_loop(w) ? 0 : UINT32_MAX);
 }
 
