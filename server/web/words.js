@@ -2,6 +2,8 @@
 import { strings } from './strings.js';
 
 const LOCALES = { en: 'en-GB', zh: 'zh-CN' };
+/* British English writes a million as m, which is a thousandth on an axis of milliseconds. */
+const SHORT_LOCALES = { en: 'en-US', zh: 'zh-CN' };
 const formats = new Map();
 let language = 'en';
 
@@ -37,9 +39,9 @@ export function nameOf(group, name) {
 }
 
 /* Formats are dear to make: one of each kind and language is kept. */
-function format(kind, options) {
-  const key = language + kind.name + JSON.stringify(options);
-  if (!formats.has(key)) formats.set(key, new kind(LOCALES[language], options));
+function format(kind, options, locale = LOCALES[language]) {
+  const key = locale + kind.name + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new kind(locale, options));
   return formats.get(key);
 }
 
@@ -52,7 +54,8 @@ export function count(n) {
 
 /* For an axis, where there is little room. */
 export function shortCount(n) {
-  return numbers({ notation: 'compact', maximumFractionDigits: 1 }).format(n);
+  const options = { notation: 'compact', maximumFractionDigits: 1 };
+  return format(Intl.NumberFormat, options, SHORT_LOCALES[language]).format(n);
 }
 
 /* Down to a tenth; what is left of something never shows as 0 %, nor what is gone as 100 %. */

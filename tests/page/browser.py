@@ -16,6 +16,8 @@ import threading
 import time
 
 ANSWER_S = 60
+# For what must happen: never waited for unless something is broken.
+WAIT_S = 60
 KEYS = {
     "Tab": ("Tab", 9, ""), "Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""),
     "ArrowDown": ("ArrowDown", 40, ""), " ": ("Space", 32, " "),
@@ -168,7 +170,7 @@ class Page:
             raise BrowserError(details.get("exception", {}).get("description", details["text"]))
         return answer["result"].get("value")
 
-    def until(self, condition, seconds=20):
+    def until(self, condition, seconds=WAIT_S):
         """Waits until the expression is true."""
         end = time.monotonic() + seconds
         while True:

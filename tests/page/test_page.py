@@ -102,7 +102,7 @@ def equals(page, name, wanted):
 
 
 def spoken(page, words):
-    page.until(f"document.getElementById('say').textContent.includes({json.dumps(words)})", 60)
+    page.until(f"document.getElementById('say').textContent.includes({json.dumps(words)})")
 
 
 # --- texts ---
@@ -160,15 +160,16 @@ def test_numbers_and_money_are_written_as_the_language_does(world):
         words.chooseLanguage(language);
         all[language] = [words.money(1234567, 'CNY'), words.money(1234567, 'JPY'), words.money(1234567, 'KWD'),
           words.count(1234567), words.share(1, 3000), words.share(2999, 3000), words.share(0, 10),
-          words.share(1, 0), words.duration(850), words.duration(1234), words.duration(2.5e6), words.duration(null)];
+          words.share(1, 0), words.duration(850), words.duration(1234), words.duration(2.5e6), words.duration(null),
+          words.shortCount(4500000), words.shortCount(60000)];
       }
       return all;
     })""")
     plain = {name: [text.replace("\u00a0", " ") for text in texts] for name, texts in written.items()}
     assert plain["en"] == ["CN¥12,345.67", "JP¥1,234,567", "KWD 1,234.567", "1,234,567", "0.1%", "99.9%", "0%",
-                           "—", "850 µs", "1.23 ms", "2.5 s", "—"], plain["en"]
+                           "—", "850 µs", "1.23 ms", "2.5 s", "—", "4.5M", "60K"], plain["en"]
     assert plain["zh"] == ["¥12,345.67", "JP¥1,234,567", "KWD 1,234.567", "1,234,567", "0.1%", "99.9%", "0%",
-                           "—", "850 µs", "1.23 ms", "2.5 s", "—"], plain["zh"]
+                           "—", "850 µs", "1.23 ms", "2.5 s", "—", "450万", "6万"], plain["zh"]
 
 
 def test_what_a_sale_is_called_is_text(world):
@@ -227,8 +228,8 @@ def test_a_sale_drains_and_the_page_shows_what_the_engine_holds(world):
     shows_sale(page, 10)
     equals(page, "units-left", 12700)
     page.run(WATCH)
-    load = world.daemon.load("--sale", 10, "--rate", 2500, "--duration", "6s", "--users", 100000, "--connections", 8)
-    page.until("seen.left.at(-1) < 9000", 60)
+    load = world.daemon.load("--sale", 10, "--rate", 2500, "--attempts", 15000, "--users", 100000, "--connections", 8)
+    page.until("seen.left.at(-1) < 9000")
     page.until("document.querySelectorAll('#verdicts tr').length > 0")
     page.shoot(f"{PICTURES}/desktop-light.png")
     assert load.wait(120) == 0, load.stderr.read()
@@ -280,18 +281,18 @@ def test_a_sold_out_item_says_so_and_is_an_alert(world):
 
 
 def test_the_countdown_runs_to_the_opening_and_then_to_the_end(world):
-    world.daemon.sale(12, [("SOON", 100, 10)], starts_at="+6s", ends_at="+2h")
+    world.daemon.sale(12, [("SOON", 100, 10)], starts_at="+10s", ends_at="+2h")
     page = world.page("?sale=12")
     shows_sale(page, 12)
     assert page.run(STATE) == "SCHEDULED" and page.text("#state") == "Scheduled"
     assert page.text("#clock-label") == "Opens in"
     first = page.value("clock")
-    assert 0 < first <= 6, first
+    assert 0 < first <= 10, first
     server_ms = world.daemon.ctl("time")["server_time_ms"]
     starts_ms = world.daemon.ctl("sale", "show", 12)["starts_at_ms"]
     assert abs((starts_ms - server_ms) / 1000 - page.value("clock")) < 2
     page.until(f"Number(document.getElementById('clock').dataset.value) < {first}")
-    page.until(f"{STATE} === 'OPEN'", 30)
+    page.until(f"{STATE} === 'OPEN'")
     assert page.text("#clock-label") == "Ends in" and 7100 < page.value("clock") <= 7200
     assert page.run("document.querySelectorAll('#clock .part').length") == 3
     spoken(page, "Open")
@@ -389,7 +390,7 @@ def test_a_sale_with_many_items_shows_the_first_twenty(world):
     shows_sale(page, 17)
     for _ in range(3):
         world.daemon.ctl("order", "place", 17, "SKU-050:2", "--user", 1)
-    page.until("document.querySelector('#items tr:first-child').dataset.key === 'SKU-050'", 30)
+    page.until("document.querySelector('#items tr:first-child').dataset.key === 'SKU-050'")
     assert page.run("document.querySelectorAll('#items tr').length") == 20
     assert "20 of 64" in page.text("#items-shown"), page.text("#items-shown")
 
@@ -414,7 +415,7 @@ def test_a_restart_of_the_daemon_is_said_and_survived(world):
     spoken(page, "lost")
     page.shoot(f"{PICTURES}/desktop-lost.png")
     daemon.start()
-    page.until("document.getElementById('link').dataset.state === 'live'", 40)
+    page.until("document.getElementById('link').dataset.state === 'live'")
     daemon.ctl("order", "place", 1, "KEPT", "--user", 2)
     equals(page, "units-left", 28)
     assert page.visible("#notice") is False and page.run("document.body.dataset.stale") == "false"
@@ -494,9 +495,9 @@ def test_a_server_with_tokens_asks_for_one(world):
         page.shoot(f"{PICTURES}/desktop-token.png")
 
         give_token(page, "tg_nobody_" + 43 * "x")
-        page.until("document.getElementById('token-why').textContent.includes('does not know this token')", 40)
+        page.until("document.getElementById('token-why').textContent.includes('does not know this token')")
         give_token(page, submit)
-        page.until("document.getElementById('token-why').textContent.includes('may not read')", 40)
+        page.until("document.getElementById('token-why').textContent.includes('may not read')")
         assert page.visible("#board") is False
 
         give_token(page, read)
@@ -533,34 +534,55 @@ OVERLAPPING = """[...document.querySelectorAll('.panel, .top, .alerts, .split, .
 })"""
 
 
+def fits(page, size):
+    """Nothing is wider than its place, nothing lies over another, and a wall has all on one screen."""
+    wide = page.run("""[...document.querySelectorAll('body, main, .panel, .top, .alerts, .digits, .wall .items td')]
+      .filter((box) => box.scrollWidth > box.clientWidth + 1 && !box.matches('.tank'))
+      .map((box) => box.className || box.tagName)""")
+    assert wide == [], f"{size}: wider than its place: {wide}"
+    assert page.run("document.documentElement.scrollWidth <= innerWidth"), size
+    over = page.run(OVERLAPPING)
+    assert over == [], f"{size}: one over the other: {over}"
+    if size == "wall":
+        assert page.run("document.documentElement.scrollHeight <= innerHeight"), "a wall does not scroll"
+        cut = page.run("""[...document.querySelectorAll('.panel > *, .alerts > *')].filter((box) =>
+          box.checkVisibility() && !box.matches('.water') && box.getBoundingClientRect().bottom >
+          box.parentElement.getBoundingClientRect().bottom + 1).map((box) => box.outerHTML.slice(0, 200))""")
+        assert cut == [], f"cut off on a wall: {cut}"
+        rows = page.run("""[...document.querySelectorAll('.wall .split > .scroll')].filter((box) =>
+          box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1).length""")
+        assert rows == 0, "half a row on a wall"
+        assert page.run("parseFloat(getComputedStyle(document.getElementById('units-left')).fontSize)") > 150
+    if size == "phone":
+        small = page.run("""[...document.querySelectorAll('button, select, summary, input')]
+          .filter((element) => element.checkVisibility())
+          .filter((element) => Math.min(...['width', 'height'].map((side) =>
+            element.getBoundingClientRect()[side])) < 24).map((element) => element.outerHTML)""")
+        assert small == [], f"too small for a finger: {small}"
+
+
 def test_it_fits_a_phone_a_desktop_and_a_wall(world):
     for size, options in SIZES.items():
         for theme in ("light", "dark"):
             page = world.stocked_page("&wall=1" if size == "wall" else "", prefers_color_scheme=theme, **options)
-            wide = page.run("""[...document.querySelectorAll('body, main, .panel, .top, .alerts, .digits, .wall .items td')]
-              .filter((box) => box.scrollWidth > box.clientWidth + 1 && !box.matches('.tank'))
-              .map((box) => box.className || box.tagName)""")
-            assert wide == [], f"{size}: wider than its place: {wide}"
-            assert page.run("document.documentElement.scrollWidth <= innerWidth"), size
-            if size == "wall":
-                assert page.run("document.documentElement.scrollHeight <= innerHeight"), "a wall does not scroll"
-                cut = page.run("""[...document.querySelectorAll('.panel > *, .alerts > *')].filter((box) =>
-                  box.checkVisibility() && !box.matches('.water') && box.getBoundingClientRect().bottom >
-                  box.parentElement.getBoundingClientRect().bottom + 1).map((box) => box.outerHTML.slice(0, 200))""")
-                assert cut == [], f"cut off on a wall: {cut}"
-                rows = page.run("""[...document.querySelectorAll('.wall .split > .scroll')].filter((box) =>
-                  box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1).length""")
-                assert rows == 0, "half a row on a wall"
-                assert page.run("parseFloat(getComputedStyle(document.getElementById('units-left')).fontSize)") > 150
-            over = page.run(OVERLAPPING)
-            assert over == [], f"{size}: one over the other: {over}"
-            if size == "phone":
-                small = page.run("""[...document.querySelectorAll('button, select, summary, input')]
-                  .filter((element) => element.checkVisibility())
-                  .filter((element) => Math.min(...['width', 'height'].map((side) =>
-                    element.getBoundingClientRect()[side])) < 24).map((element) => element.outerHTML)""")
-                assert small == [], f"too small for a finger: {small}"
+            fits(page, size)
             page.shoot(f"{PICTURES}/{size}-{theme}.png", whole=size != "wall")
+
+
+def test_a_group_buy_fits_them_too(world):
+    rules = {"team_size": 2, "team_lifetime_s": 3600, "teams_per_user_max": 0, "new_buyers_only": False,
+             "at_deadline": "fail"}
+    price = 12345678900
+    world.daemon.sale(22, [("DEAR", price, 5000000)], kind="group_buy", group_buy=rules, ends_at="+40d")
+    team = world.daemon.ctl("team", "open", 22, "DEAR", "--user", 1)["order_id"]
+    world.daemon.ctl("order", "pay", team, "--payment-id", "dear", "--amount", price)
+    for size, options in SIZES.items():
+        page = world.page("?sale=22" + ("&wall=1" if size == "wall" else ""), prefers_color_scheme="dark", **options)
+        shows_sale(page, 22)
+        equals(page, "gmv", price)
+        equals(page, "teams-open", 1)
+        fits(page, size)
+        page.shoot(f"{PICTURES}/group-buy-{size}.png", whole=size != "wall")
 
 
 def test_the_theme_follows_the_system_until_somebody_chooses(world):
