@@ -70,6 +70,7 @@ struct tg_item_def {
     uint8_t stock_policy;    /* enum tg_stock_policy */
     uint8_t ladder_steps;
     int64_t captain_price_minor; /* 0: the sale price */
+    uint32_t low_stock_units;    /* 0: as admin.low_stock_percent says */
     struct tg_ladder_step ladder[TG_LADDER_STEPS_MAX];
 };
 

@@ -101,7 +101,7 @@ json_t *ctl_item_json(const Tidegate__V1__ItemStatus *status)
     char policy[CTL_NAME_BYTES];
     const Tidegate__V1__SaleItem *item = item_of(status);
     return json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o}", "sku",
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o}", "sku",
         ctl_json_text(item->sku), "list_price_minor", (json_int_t)item->list_price_minor,
         "sale_price_minor", (json_int_t)item->sale_price_minor, "stock_units",
         (json_int_t)item->stock_units, "restocked_units", (json_int_t)status->restocked_units,
@@ -109,5 +109,6 @@ json_t *ctl_item_json(const Tidegate__V1__ItemStatus *status)
         (json_int_t)status->reserved_units, "sold_units", (json_int_t)status->sold_units,
         "per_user_limit", (json_int_t)item->per_user_limit, "per_order_max",
         (json_int_t)item->per_order_max, "stock_policy", policy_name(item, policy),
-        "captain_price_minor", (json_int_t)item->captain_price_minor, "ladder", ladder_json(item));
+        "captain_price_minor", (json_int_t)item->captain_price_minor, "low_stock_units",
+        (json_int_t)item->low_stock_units, "ladder", ladder_json(item));
 }

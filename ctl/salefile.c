@@ -223,9 +223,16 @@ static bool read_team_prices(const struct ctl_node *node, const struct ctl_salef
 static bool read_item(const struct ctl_node *node, const struct ctl_salefile *file,
                       Tidegate__V1__SaleItem *item)
 {
-    static const char *const keys[] = {"sku",          "list_price_minor",    "sale_price_minor",
-                                       "stock_units",  "per_user_limit",      "per_order_max",
-                                       "stock_policy", "captain_price_minor", "ladder"};
+    static const char *const keys[] = {"sku",
+                                       "list_price_minor",
+                                       "sale_price_minor",
+                                       "stock_units",
+                                       "per_user_limit",
+                                       "per_order_max",
+                                       "stock_policy",
+                                       "captain_price_minor",
+                                       "ladder",
+                                       "low_stock_units"};
     int64_t stock_units;
     int policy = TG_POLICY_RESERVE;
     if (!ctl_node_only(node, keys, COUNT(keys)) || !ctl_get_sku(node, "sku", &item->sku) ||
@@ -236,6 +243,9 @@ static bool read_item(const struct ctl_node *node, const struct ctl_salefile *fi
         !ctl_get_uint32(node, "per_order_max", 0, UINT32_MAX, &item->per_order_max))
         return false;
     item->stock_units = (uint64_t)stock_units;
+    if (ctl_node_has(node, "low_stock_units") &&
+        !ctl_get_uint32(node, "low_stock_units", 0, TG_STOCK_UNITS_MAX, &item->low_stock_units))
+        return false;
     if (ctl_node_has(node, "stock_policy") &&
         !ctl_get_enum(node, "stock_policy", &tidegate__v1__stock_policy__descriptor, &policy))
         return false;

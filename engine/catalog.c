@@ -328,6 +328,8 @@ static enum tg_field item_def_check(const struct tg_item_def *item, uint32_t tea
         return TG_FIELD_STOCK;
     if (item->stock_policy < TG_POLICY_RESERVE || item->stock_policy > TG_POLICY_ON_PAYMENT)
         return TG_FIELD_STOCK_POLICY;
+    if (item->low_stock_units > TG_STOCK_UNITS_MAX)
+        return TG_FIELD_LOW_STOCK;
     if (!captain_price_ok(item, team_size))
         return TG_FIELD_CAPTAIN_PRICE;
     return ladder_ok(item, team_size) ? TG_FIELD_NONE : TG_FIELD_LADDER;
@@ -467,6 +469,7 @@ static void fill_item(struct eng_catalog *catalog, const struct tg_item_def *def
         .ends_at_ms = sale->ends_at_ms,
         .per_user_limit = def->per_user_limit,
         .per_order_max = def->per_order_max,
+        .low_stock_units = def->low_stock_units,
         .item = def->item,
         .shard = (uint16_t)(partition % catalog->shards),
         .partition = (uint16_t)partition,

@@ -87,6 +87,7 @@ struct eng_item {
     char sku[TG_SKU_BYTES_MAX + 1];
     int64_t list_price_minor;
     int64_t captain_price_minor; /* what a captain pays; never 0 but for free items */
+    uint32_t low_stock_units;    /* 0: as admin.low_stock_percent says */
     uint8_t ladder_steps;
     struct tg_ladder_step ladder[TG_LADDER_STEPS_MAX];
     /* written by the owner: a decision writes these lines and no other of the item */

@@ -404,6 +404,7 @@ static void on_receive(struct net_loop *loop, struct net_conn *conn, const struc
             net_input_take(loop, conn, data, (size_t)cqe->res);
         provide_buffer(loop, id, (*returned)++);
     }
+    loop->stats.bytes_received += cqe->res > 0 ? (uint64_t)cqe->res : 0;
     net_conn_received(loop, conn, cqe->res, cqe->flags & IORING_CQE_F_MORE);
 }
 
@@ -422,6 +423,7 @@ static void on_completion(struct net_loop *loop, const struct io_uring_cqe *cqe,
         on_receive(loop, conn, cqe, returned);
         break;
     case OP_SEND:
+        loop->stats.bytes_sent += cqe->res > 0 ? (uint64_t)cqe->res : 0;
         net_conn_sent(loop, conn, cqe->res);
         break;
     case OP_CANCEL: /* the cancelled receive tells by itself */

@@ -114,10 +114,11 @@ struct net_stats {
     uint64_t ended; /* connections that send no more: finishing or closed */
     uint64_t frames;
     uint64_t bad_frames;
-    uint64_t timeouts;  /* connections closed for slowness or idleness */
-    uint64_t overflows; /* connections closed for want of output memory */
-    uint64_t displaced; /* silent connections closed to make room for others */
-    uint32_t open;      /* connections now */
+    uint64_t timeouts;                   /* connections closed for slowness or idleness */
+    uint64_t overflows;                  /* connections closed for want of output memory */
+    uint64_t displaced;                  /* silent connections closed to make room for others */
+    uint64_t bytes_received, bytes_sent; /* on the wire */
+    uint32_t open;                       /* connections now */
 };
 
 /* Builds the loop in the calling thread, which must be the one that runs it (SINGLE_ISSUER).

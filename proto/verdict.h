@@ -255,6 +255,7 @@ enum tg_event_type {
     X(CHANNEL_SHARES, "sale.channel_shares",                                                       \
       "must be at most 16, each channel once, 1 to 100 percent")                                   \
     X(STOCK_POLICY, "items.stock_policy", "must be a StockPolicy")                                 \
+    X(LOW_STOCK, "items.low_stock_units", "must be 0 to 10^9")                                     \
     X(CAPTAIN_PRICE, "items.captain_price_minor",                                                  \
       "must be 0 to the sale price, and 0 without a group-buy")                                    \
     X(LADDER, "items.ladder",                                                                      \

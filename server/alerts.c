@@ -51,8 +51,7 @@ static void look_at_writer(struct srv_alerts *alerts, const struct srv_recent *r
 uint64_t srv_alert_threshold(const struct eng_item *item, const struct tg_stock *stock,
                              uint64_t percent)
 {
-    (void)item;
-    return stock->initial_units * percent / 100;
+    return item->low_stock_units ? item->low_stock_units : stock->initial_units * percent / 100;
 }
 
 static void look_at_item(struct srv_alerts *alerts, const struct eng_item *item)

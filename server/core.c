@@ -603,6 +603,8 @@ static void publish_figures(struct srv_core *core)
     tg_count_set(&core->stats.connections_refused, net->refused);
     tg_count_set(&core->stats.connections_timed_out, net->timeouts);
     tg_count_set(&core->stats.connections_overflowed, net->overflows);
+    tg_count_set(&core->stats.bytes_received, net->bytes_received);
+    tg_count_set(&core->stats.bytes_sent, net->bytes_sent);
     tg_count_set(&core->stats.lane_orders, srv_lanes_waiting(core));
 }
 

@@ -155,6 +155,7 @@ struct srv_core_stats {
     /* copies of its net_stats, at most a turn old */
     uint64_t connections_accepted, connections_closed, frames, bad_frames;
     uint64_t connections_refused, connections_timed_out, connections_overflowed;
+    uint64_t bytes_received, bytes_sent;
     uint64_t turns;       /* of its loop: what server/notify.h watches */
     uint64_t lane_orders; /* that wait, as of the last turn */
 };

@@ -163,6 +163,11 @@ CORE_FIGURE(connections_overflowed)
 CORE_FIGURE(frames)
 CORE_FIGURE(bad_frames)
 CORE_FIGURE(turns)
+CORE_FIGURE(bytes_received)
+CORE_FIGURE(bytes_sent)
+CORE_FIGURE(unauthenticated)
+CORE_FIGURE(denied)
+CORE_FIGURE(limited)
 CORE_FIGURE(lane_orders)
 
 static uint64_t connections_of(const struct srv_core *core)
@@ -186,7 +191,39 @@ static void write_connections(struct writing *w)
     write_cores(w, "tidegate_frames_total", "counter", "Frames received.", frames_of);
     write_cores(w, "tidegate_bad_frames_total", "counter", "Frames that could not be read.",
                 bad_frames_of);
+    write_cores(w, "tidegate_received_bytes_total", "counter", "Bytes received on the wire.",
+                bytes_received_of);
+    write_cores(w, "tidegate_sent_bytes_total", "counter", "Bytes sent on the wire.",
+                bytes_sent_of);
     write_cores(w, "tidegate_loop_turns_total", "counter", "Turns of a core's loop.", turns_of);
+}
+
+/* Who callers are: all 0 where no tokens are asked for. */
+static void write_identity(struct writing *w)
+{
+    write_cores(w, "tidegate_unauthenticated_total", "counter",
+                "Requests refused for want of a token in force.", unauthenticated_of);
+    write_cores(w, "tidegate_denied_total", "counter",
+                "Requests refused because the token does not have the role.", denied_of);
+    write_cores(w, "tidegate_limited_total", "counter",
+                "Requests refused by the limits of a tenant.", limited_of);
+}
+
+/* Of the native and the gRPC listeners; all 0 without TLS. */
+static void write_tls(struct writing *w)
+{
+    struct tls_stats stats = {0};
+    if (w->server->tls)
+        tls_context_stats(w->server->tls, &stats);
+    one(w, "tidegate_tls_sessions", "gauge", "TLS sessions that are open.", stats.open);
+    one(w, "tidegate_tls_handshakes_total", "counter", "TLS handshakes that succeeded.",
+        stats.handshakes);
+    one(w, "tidegate_tls_resumed_total", "counter", "Of these, by a ticket.", stats.resumed);
+    one(w, "tidegate_tls_failures_total", "counter",
+        "TLS sessions that failed before they were open.", stats.failed);
+    one_real(w, "tidegate_tls_certificate_expiry_seconds", "gauge",
+             "Unix time at which the certificate in force ends; 0 without TLS.",
+             (double)stats.expires_at_ms / 1000);
 }
 
 /* --- queues and the writer --- */
@@ -463,6 +500,8 @@ void srv_metrics_write(struct srv_admin *admin, struct srv_body *body)
     write_allocator(&w);
     write_orders(&w);
     write_connections(&w);
+    write_identity(&w);
+    write_tls(&w);
     write_queues(&w);
     write_commits(&w);
     write_outbox(&w);

@@ -96,6 +96,7 @@ static void fill_item(struct srv_core *core, Tidegate__V1__SaleItem *message,
     message->stock_units = initial_units;
     message->per_user_limit = item->per_user_limit;
     message->per_order_max = item->per_order_max;
+    message->low_stock_units = item->low_stock_units;
     message->stock_policy = (Tidegate__V1__StockPolicy)item->stock_policy;
     if (item->is_team_only)
         message->captain_price_minor = item->captain_price_minor;

@@ -55,13 +55,21 @@ static void not_ready(struct srv_exchange *exchange, const char *reason, const c
     exchange->retry = true;
 }
 
+static void not_recovered(struct srv_exchange *exchange)
+{
+    srv_exchange_fail(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, "RECOVERING",
+                      "the database is being read: %" PRIu64 " orders so far",
+                      tg_count_read(&exchange->admin->server->recovered_orders));
+    exchange->retry = true;
+}
+
 static void answer_ready(struct srv_exchange *exchange)
 {
     const struct srv_server *server = exchange->admin->server;
     if (!check(exchange, no_names))
         return;
     if (!is_serving(exchange)) {
-        not_ready(exchange, "RECOVERING", "the database is being read");
+        not_recovered(exchange);
         return;
     }
     if (atomic_load_explicit(&server->draining, memory_order_acquire)) {
@@ -230,7 +238,7 @@ static bool may_read(struct srv_exchange *exchange, bool needs_serving)
     struct srv_admin *admin = exchange->admin;
     bool asks_who = admin->server->config.token_file[0] != '\0';
     if (!is_serving(exchange) && (needs_serving || asks_who)) {
-        not_ready(exchange, "RECOVERING", "the database is being read");
+        not_recovered(exchange);
         return false;
     }
     struct tg_bytes token = srv_exchange_token(exchange);

@@ -38,6 +38,7 @@ static enum tg_field read_item(struct tg_item_def *def, const Tidegate__V1__Sale
     def->stock_units = (uint32_t)(item->stock_units > UINT32_MAX ? UINT32_MAX : item->stock_units);
     def->per_user_limit = item->per_user_limit;
     def->per_order_max = item->per_order_max;
+    def->low_stock_units = item->low_stock_units;
     def->stock_policy =
         item->stock_policy ? narrow((uint32_t)item->stock_policy) : TG_POLICY_RESERVE;
     def->captain_price_minor = item->captain_price_minor;

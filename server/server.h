@@ -34,8 +34,9 @@ struct srv_server {
     /* [from * threads + to], memory of the rings between cores */
     struct tg_ring *requests;
     struct tg_ring *replies;
-    uint64_t start_sequence; /* the newest when the daemon started */
-    sem_t threads_ready;     /* posted once by each thread; main waits for all of them */
+    uint64_t recovered_orders; /* so far; main counts them, any may read (base/count.h) */
+    uint64_t start_sequence;   /* the newest when the daemon started */
+    sem_t threads_ready;       /* posted once by each thread; main waits for all of them */
     /* written by the writer after each commit: the newest durable sequence, the oldest kept */
     _Atomic uint64_t sequence;
     _Atomic uint64_t event_first;

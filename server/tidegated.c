@@ -2,6 +2,7 @@
  * writer.c. */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/life.h"
@@ -337,6 +338,7 @@ static bool on_order(void *context, const struct tg_order_row *row, const struct
 {
     struct recovering *recovering = context;
     struct eng_engine *engine = &recovering->server->engine;
+    tg_count(&recovering->server->recovered_orders, 1);
     return eng_engine_restore_timer(engine, row, life, fault) == TG_ERR_OK &&
            eng_engine_restore_request(engine, row, recovering->now_ms, fault) == TG_ERR_OK;
 }

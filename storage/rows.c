@@ -166,14 +166,16 @@ static bool item_fits(const struct tg_item_def *item)
     return item->sku_bytes >= 1 && item->sku_bytes <= TG_SKU_BYTES_MAX &&
            item->stock_policy >= TG_POLICY_RESERVE && item->stock_policy <= TG_POLICY_ON_PAYMENT &&
            sto_price_fits(item->list_price_minor) && sto_price_fits(item->sale_price_minor) &&
-           sto_price_fits(item->captain_price_minor) && ladder_fits(item);
+           sto_price_fits(item->captain_price_minor) &&
+           item->low_stock_units <= TG_STOCK_UNITS_MAX && ladder_fits(item);
 }
 
 void sto_row_item_encode(void *row, uint32_t sale, const struct tg_item_def *item)
 {
     tg_assert(item_fits(item));
     uint8_t *bytes = row;
-    bytes[4] = 2;
+    size_t fixed = sto_item_fixed_bytes(item);
+    bytes[4] = fixed == STO_ITEM_ROW_BYTES ? 3 : 2;
     bytes[5] = item->sku_bytes;
     bytes[6] = item->stock_policy;
     bytes[7] = item->ladder_steps;
@@ -183,8 +185,10 @@ void sto_row_item_encode(void *row, uint32_t sale, const struct tg_item_def *ite
     PUT(row, 20, item->list_price_minor);
     PUT(row, 28, item->sale_price_minor);
     PUT(row, 36, item->captain_price_minor);
-    memcpy(bytes + STO_ITEM_ROW_BYTES, item->sku, item->sku_bytes);
-    uint8_t *step = bytes + STO_ITEM_ROW_BYTES + item->sku_bytes;
+    if (bytes[4] == 3)
+        PUT(row, 44, item->low_stock_units);
+    memcpy(bytes + fixed, item->sku, item->sku_bytes);
+    uint8_t *step = bytes + fixed + item->sku_bytes;
     for (uint8_t i = 0; i < item->ladder_steps; i++, step += STO_ITEM_STEP_BYTES) {
         PUT(step, 0, item->ladder[i].size);
         PUT(step, 4, item->ladder[i].unit_price_minor);
@@ -209,21 +213,24 @@ const char *sto_row_item_decode(const void *row, size_t size, uint32_t number, u
                                 struct tg_item_def *item)
 {
     const char *problem = sto_row_check(row, size, STO_ITEM_ROW_1_BYTES + 1, STO_ITEM_ROW_BYTES_MAX,
-                                        2, &number, sizeof(number));
+                                        3, &number, sizeof(number));
     if (problem)
         return problem;
     const uint8_t *bytes = row;
     *item = (struct tg_item_def){
         .item = number, .sku_bytes = bytes[5], .stock_policy = TG_POLICY_RESERVE};
-    size_t fixed = STO_ITEM_ROW_1_BYTES;
-    if (bytes[4] == 2) {
-        fixed = STO_ITEM_ROW_BYTES;
-        if (size < fixed)
-            return STO_WRONG_SIZE;
+    static const size_t fixed_of[] = {0, STO_ITEM_ROW_1_BYTES, STO_ITEM_ROW_2_BYTES,
+                                      STO_ITEM_ROW_BYTES};
+    size_t fixed = fixed_of[bytes[4]];
+    if (size < fixed)
+        return STO_WRONG_SIZE;
+    if (bytes[4] >= 2) {
         item->stock_policy = bytes[6];
         item->ladder_steps = bytes[7];
         GET(row, 36, item->captain_price_minor);
     }
+    if (bytes[4] == 3)
+        GET(row, 44, item->low_stock_units);
     GET(row, 8, *sale);
     GET(row, 12, item->per_user_limit);
     GET(row, 16, item->per_order_max);
@@ -233,7 +240,8 @@ const char *sto_row_item_decode(const void *row, size_t size, uint32_t number, u
     if (item->sku_bytes > TG_SKU_BYTES_MAX || !sto_row_take(&part, item->sku, item->sku_bytes) ||
         !item_ladder_get(&part, item) || part.left != 0)
         return STO_WRONG_SIZE;
-    return item_fits(item) ? NULL : STO_WRONG_RANGE;
+    bool says_more = bytes[4] < 3 || item->low_stock_units > 0; /* or it would be of version 2 */
+    return item_fits(item) && says_more ? NULL : STO_WRONG_RANGE;
 }
 
 /* --- stock --- */

@@ -54,7 +54,8 @@
     (STO_SALE_ROW_BYTES + TG_SALE_NAME_BYTES_MAX + STO_SALE_SHARE_BYTES * TG_CHANNEL_SHARES_MAX)
 
 /* items, key: item number u32. The initial stock stands in the stock row. Version 1 has 0 in 6 and
- * 7 and its sku at 36: policy RESERVE, no captain price, no ladder.
+ * 7 and its sku at 36: policy RESERVE, no captain price, no ladder. Version 3, of items with a
+ * threshold of their own for low stock, has it as a u32 at 44 and its sku at 48.
  *
  *    0      4     5           6        7              8       12               16
  *   +------+-----+-----------+--------+--------------+-------+----------------+
@@ -70,7 +71,8 @@
  *   +---------------------+--------------+--------------------------------------------+
  */
 #define STO_ITEM_ROW_1_BYTES 36
-#define STO_ITEM_ROW_BYTES   44
+#define STO_ITEM_ROW_2_BYTES 44
+#define STO_ITEM_ROW_BYTES   48
 #define STO_ITEM_STEP_BYTES  12
 #define STO_ITEM_ROW_BYTES_MAX                                                                     \
     (STO_ITEM_ROW_BYTES + TG_SKU_BYTES_MAX + STO_ITEM_STEP_BYTES * TG_LADDER_STEPS_MAX)
@@ -255,9 +257,15 @@ static inline size_t sto_row_sale_bytes(const struct tg_sale_def *def)
            STO_SALE_SHARE_BYTES * (size_t)def->share_count;
 }
 
+/* Up to its sku. */
+static inline size_t sto_item_fixed_bytes(const struct tg_item_def *item)
+{
+    return item->low_stock_units > 0 ? STO_ITEM_ROW_BYTES : STO_ITEM_ROW_2_BYTES;
+}
+
 static inline size_t sto_row_item_bytes(const struct tg_item_def *item)
 {
-    return STO_ITEM_ROW_BYTES + (size_t)item->sku_bytes +
+    return sto_item_fixed_bytes(item) + (size_t)item->sku_bytes +
            STO_ITEM_STEP_BYTES * (size_t)item->ladder_steps;
 }
 

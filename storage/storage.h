@@ -42,9 +42,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 2: lives, events, teams, ingested, groups. 3: stock_log. A database of an older format is taken
- * over at open. */
-#define STO_FORMAT_VERSION 3u
+/* 2: lives, events, teams, ingested, groups. 3: stock_log. 4: items with a threshold for low stock.
+ * A database of an older format is taken over at open. */
+#define STO_FORMAT_VERSION 4u
 
 /* Spans in one batch: two for each shard. */
 #define STO_BATCH_SPANS_MAX (2 * TG_SHARDS_MAX)

@@ -185,31 +185,54 @@ Test(admin, lists_sales_items_and_the_top_of_them_by_pages)
     close_scene(&scene);
 }
 
-Test(admin, tells_of_items_that_run_low)
+/* An item of 1,000 units with a threshold of its own (0: none), of which so many are bought. */
+static void sell_down(struct tgc_client *client, uint64_t sale_id, const char *sku,
+                      uint32_t low_stock_units, uint32_t bought)
 {
-    struct scene scene;
-    open_scene(&scene, NULL);
-    sale_create(scene.client, 1, "LOW", 10, 0);
-    sale_create(scene.client, 2, "HIGH", 100, 0);
-    sale_buy(scene.client, 1, "LOW", 1, 9);
-    sale_buy(scene.client, 2, "HIGH", 1, 89);
-    for (bool found = false; !found;) {
-        json_t *alerts = http_get_json(&scene.daemon, "/api/alerts");
-        json_t *list = json_object_get(alerts, "alerts"), *alert;
+    Tidegate__V1__CreateSaleRequest *message = sale_message(sale_id, sku, 1000);
+    message->items[0]->low_stock_units = low_stock_units;
+    sale_assert_verdict(sale_create_message(client, message, ""), TG_OK);
+    sale_assert_verdict(sale_buy(client, sale_id, sku, 1, bought), TG_ACCEPTED);
+}
+
+/* Waits until alerts are told, and looks that these are the ones. */
+static void expect_low(const struct daemon *daemon)
+{
+    size_t count = 0;
+    while (count != 2) {
+        json_t *alerts = http_get_json(daemon, "/api/alerts"), *alert;
         size_t i;
-        json_array_foreach(list, i, alert)
+        count = 0;
+        json_array_foreach(json_object_get(alerts, "alerts"), i, alert)
         {
             if (strcmp(json_string_value(json_object_get(alert, "name")), "low_stock") != 0)
                 continue;
-            found = true;
-            cr_assert_str_eq(json_string_value(json_object_get(alert, "sku")), "LOW");
-            cr_assert_str_eq(json_string_value(json_object_get(alert, "sale_id")), "1");
+            const char *sku = json_string_value(json_object_get(alert, "sku"));
+            bool is_own = strcmp(sku, "OWN-LOW") == 0;
+            cr_assert(is_own || strcmp(sku, "LOW") == 0, "%s is not low", sku);
             cr_assert_str_eq(json_string_value(json_object_get(alert, "severity")), "warning");
-            cr_assert_eq(http_number(alert, "value"), 1);
-            cr_assert_eq(http_number(alert, "threshold"), 1);
+            cr_assert_eq(http_number(alert, "value"), is_own ? 500 : 100);
+            cr_assert_eq(http_number(alert, "threshold"), is_own ? 500 : 100);
+            count++;
         }
         json_decref(alerts);
     }
+}
+
+Test(admin, tells_of_items_that_run_low_by_their_own_threshold_also_after_a_crash)
+{
+    struct scene scene;
+    open_scene(&scene, NULL);
+    sell_down(scene.client, 1, "LOW", 0, 900);
+    sell_down(scene.client, 2, "HIGH", 0, 899);
+    sell_down(scene.client, 3, "OWN-LOW", 500, 500);
+    sell_down(scene.client, 4, "OWN-HIGH", 5, 990);
+    expect_low(&scene.daemon);
+    tgc_close(scene.client);
+    scene.client = NULL;
+    daemon_kill(&scene.daemon);
+    daemon_restart(&scene.daemon);
+    expect_low(&scene.daemon);
     close_scene(&scene);
 }
 

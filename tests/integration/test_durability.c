@@ -271,7 +271,7 @@ Test(durability, a_newer_format_is_refused_and_left_alone)
     struct daemon daemon;
     prepare(&daemon);
     tamper(&daemon, "meta", 0, make_newer);
-    expect_refused(&daemon, "format version 1000 and this build knows version 3");
+    expect_refused(&daemon, "format version 1000 and this build knows version 4");
 }
 
 Test(durability, a_damaged_order_is_refused_by_table_and_row)

@@ -70,13 +70,12 @@ def anchors_of(path):
 
 
 def check_runbook(where, text):
-    anchors = anchors_of("docs/operations.md")
-    links = re.findall(r"docs/operations\.md#([a-z0-9-]+)", text)
+    links = re.findall(r"(docs/(?:operations|on-call)\.md)#([a-z0-9-]+)", text)
     if not links:
         problem(f"{where} leads to no page of the runbook")
-    for link in links:
-        if link not in anchors:
-            problem(f"{where} leads to docs/operations.md#{link}, which there is not")
+    for page, anchor in links:
+        if anchor not in anchors_of(page):
+            problem(f"{where} leads to {page}#{anchor}, which there is not")
 
 
 def check_rules(families):

@@ -703,6 +703,7 @@ static enum tg_field check_with(struct tg_sale_def *(*make)(uint64_t sale_id, ui
       (def->share_count = 2, def->shares[0].percent = def->shares[1].percent = 1))                 \
     X(policy_none, STOCK_POLICY, def->items[1].stock_policy = 0)                                   \
     X(policy_beyond, STOCK_POLICY, def->items[1].stock_policy = 4)                                 \
+    X(low_beyond, LOW_STOCK, def->items[1].low_stock_units = TG_STOCK_UNITS_MAX + 1)               \
     X(captain_of_none, CAPTAIN_PRICE, def->items[1].captain_price_minor = 1)                       \
     X(ladder_of_none, LADDER, (def->items[0].ladder_steps = 1, def->items[0].ladder[0].size = 2))
 

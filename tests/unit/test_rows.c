@@ -180,6 +180,7 @@ static struct tg_item_def item_def(void)
                                 .per_order_max = UINT32_MAX,
                                 .stock_policy = TG_POLICY_ON_PAYMENT,
                                 .captain_price_minor = 50,
+                                .low_stock_units = TG_STOCK_UNITS_MAX,
                                 .ladder_steps = 2,
                                 .ladder = {{2, 90}, {100, 0}}};
 }
@@ -392,7 +393,7 @@ static void sample_team(struct samples *samples, uint8_t seats)
 static void samples_of_format_1(struct samples *samples)
 {
     struct tg_sale_def sale = sale_def(), team_sale = team_sale_def();
-    struct tg_item_def item = item_def();
+    struct tg_item_def item = item_def(), plain = item_def();
     struct tg_stock stock = {10, 4, 5, 6, 5};
     struct tg_record bare = order_record(0), full = order_record(TG_EXTERNAL_BYTES_MAX);
     struct tg_record adjust = adjust_record();
@@ -405,6 +406,10 @@ static void samples_of_format_1(struct samples *samples)
     sto_row_item_encode(
         sample_add(samples, "item", &item.item, 4, sto_row_item_bytes(&item), decode_item), 7,
         &item);
+    plain.low_stock_units = 0;
+    sto_row_item_encode(
+        sample_add(samples, "plain item", &plain.item, 4, sto_row_item_bytes(&plain), decode_item),
+        7, &plain);
     sto_row_stock_encode(
         sample_add(samples, "stock", &item.item, 4, STO_STOCK_ROW_BYTES, decode_stock), item.item,
         &stock);
@@ -511,9 +516,24 @@ Test(rows, an_item_comes_back_as_it_was)
     cr_assert_eq(out.per_order_max, in.per_order_max);
     cr_assert_eq(out.stock_policy, TG_POLICY_ON_PAYMENT);
     cr_assert_eq(out.captain_price_minor, 50);
+    cr_assert_eq(out.low_stock_units, TG_STOCK_UNITS_MAX);
     cr_assert_eq(out.ladder_steps, 2);
     cr_assert(out.ladder[0].size == 2 && out.ladder[0].unit_price_minor == 90);
     cr_assert(out.ladder[1].size == 100 && out.ladder[1].unit_price_minor == 0);
+}
+
+Test(rows, an_item_without_a_threshold_is_of_version_2)
+{
+    struct tg_item_def in = item_def(), out;
+    uint8_t row[STO_ITEM_ROW_BYTES_MAX];
+    uint32_t sale;
+    in.low_stock_units = 0;
+    sto_row_item_encode(row, 7, &in);
+    cr_assert_eq(row[4], 2);
+    cr_assert_null(sto_row_item_decode(row, sto_row_item_bytes(&in), in.item, &sale, &out));
+    cr_assert_eq(out.low_stock_units, 0);
+    cr_assert_eq(out.captain_price_minor, 50);
+    cr_assert_arr_eq(out.sku, in.sku, sizeof(in.sku));
 }
 
 Test(rows, a_stock_comes_back_as_it_was)

@@ -156,6 +156,8 @@ Test(salefile, a_rule_out_of_range_is_named_with_what_it_must_be)
                    "channel_shares[1].channel 1 stands already in channel_shares[0]");
     expect_refused("\"per_order_max\":0", "\"per_order_max\":0,\"stock_policy\":\"later\"",
                    "items[0].stock_policy must be reserve, on_place or on_payment, not \"later\"");
+    expect_refused("\"per_order_max\":0", "\"per_order_max\":0,\"low_stock_units\":1000000001",
+                   "items[0].low_stock_units must be a whole number, 0 to 1000000000");
 }
 
 /* The good file as a group-buy whose rules are `rules`. */

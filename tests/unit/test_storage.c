@@ -342,7 +342,7 @@ Test(storage, a_newer_format_is_refused_with_both_versions)
     struct tg_fault fault;
     cr_assert_eq(sto_env_open(&f->options, &f->env, &fault), TG_ERR_VERSION);
     cr_assert_not_null(strstr(fault.text, "version 41"), "%s", fault.text);
-    cr_assert_not_null(strstr(fault.text, "knows version 3"), "%s", fault.text);
+    cr_assert_not_null(strstr(fault.text, "knows version 4"), "%s", fault.text);
     cr_assert_not_null(strstr(fault.text, "upgrade"), "%s", fault.text);
     struct sto_verify_report report;
     struct found found;
