@@ -90,8 +90,10 @@ bool srv_walk_counts(const struct srv_walk *walk, uint64_t id, uint64_t sequence
 static struct srv_sale_books *books_of(const struct srv_books *books, uint32_t item)
 {
     const struct eng_catalog *catalog = books->catalog;
+    /* First, so that what it counts as published is there to read. */
+    uint32_t sales = eng_catalog_sale_count(catalog);
     const struct eng_sale *sale = item < catalog->items_max ? catalog->items[item].sale : NULL;
-    return sale && sale->sale < eng_catalog_sale_count(catalog) ? &books->sales[sale->sale] : NULL;
+    return sale && sale->sale < sales ? &books->sales[sale->sale] : NULL;
 }
 
 static int64_t goods_minor(const struct tg_order_row *row)

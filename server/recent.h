@@ -10,12 +10,12 @@
 #include "base/limits.h"
 #include "server/server.h"
 
-#define SRV_TICK_NS    (500 * 1000 * 1000ll)
+#define SRV_TICK_NS    500000000ll /* half a second */
 /* Rates are over this many ticks: a second and a half, so that a number can be read before it
  * changes. */
 #define SRV_RATE_TICKS 3
 /* Percentiles are over one to two of these spans. */
-#define SRV_WINDOW_NS  (5000 * 1000 * 1000ll)
+#define SRV_WINDOW_NS  5000000000ll
 
 /* All verdicts of all cores at one moment. */
 struct srv_point {
