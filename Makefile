@@ -284,7 +284,7 @@ ubsan: ## the same under UndefinedBehaviorSanitizer
 	@$(call sanitized,build/ubsan/reports,UBSAN,ubsan)
 
 tsan: ## threads under ThreadSanitizer: the stress program, then the daemon under load
-	@scripts/deps.sh build
+	@scripts/deps.sh build test
 	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@$(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=tsan build/tsan/tests/stress/stress build/tsan/tidegated
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 build/tsan/tests/stress/stress

@@ -35,8 +35,8 @@
     "    stock_policy      when an order takes its units: \"reserve\" (held until\n"               \
     "                      paid, the default), \"on_place\" (sold at once, no\n"                   \
     "                      payment window) or \"on_payment\" (taken when paid)\n"                  \
-    "    low_stock_units   alert when no more are left; 0, or not said: the share of\n"            \
-    "                      the stock that admin.low_stock_percent says\n"                          \
+    "    low_stock_units   an alert when no more are left; unless set, or 0: the\n"                \
+    "                      share of the stock that admin.low_stock_percent says\n"                 \
     "\n"                                                                                           \
     "With kind \"group_buy\", group_buy is required and the rest is optional:\n"                   \
     "\n"                                                                                           \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The daemon itself under ThreadSanitizer, with the network, its timers and its writer: three cores,
-# every story that tidegate-load can play, one reader of the outbox that acks and one that does not,
-# then a drain and a start on what they left. Lanes fill early and the outbox keeps little, so that
+# every story that tidegate-load can play, one reader of the outbox that acks and one that does not, one
+# of the admin listener's stream that asks for everything else with each snapshot, then a drain and a start on what they left. Lanes fill early and the outbox keeps little, so that
 # both have work to do.
 #
 # Prints every race that was found. Exits 1 for one, or when an audit or the database is not right.
@@ -28,7 +28,7 @@ ctl() { "$tools/tidegatectl" --server "$server" "$@"; }
 daemon_start() {
     : >"$dir/ready"
     TSAN_OPTIONS="second_deadlock_stack=1:log_path=$dir/race" "$daemon_build/tidegated" \
-        --data-dir "$dir/data" --listen 127.0.0.1:0 --threads 3 --set server.lane_backlog=64 \
+        --data-dir "$dir/data" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --threads 3 --set server.lane_backlog=64 \
         --set engine.orders_max=3000000 --set engine.holdings_max=3000000 \
         --set engine.timers_max=3000000 --set storage.map_gib=4 --set events.keep_s=2 \
         --set events.keep_mib=1 >"$dir/ready" 2>"$dir/daemon.log" &
@@ -52,6 +52,17 @@ ctl events tail --group tsan --follow --ack >"$dir/events" 2>"$dir/events.log" &
 readers=$!
 ctl events tail --follow >/dev/null 2>&1 &
 readers="$readers $!"
+admin=$(sed 's/.* admin=\([^ ]*\).*/\1/' "$dir/ready")
+python3 - "http://$admin" >"$dir/admin" 2>&1 <<'END' &
+import sys, urllib.request
+
+stream = urllib.request.urlopen(sys.argv[1] + "/api/stream")
+while stream.readline():
+    for path in ("/metrics", "/api/sales", "/api/alerts", "/readyz", "/"):
+        urllib.request.urlopen(sys.argv[1] + path).read()
+    print("asked", flush=True)
+END
+readers="$readers $!"
 
 status=0
 for scenario in cart lifecycle groupbuy ingest seckill; do
@@ -73,6 +84,7 @@ daemon_start
 echo "  recovery: $(sed -n 's/.* recovered \(.*\) in .*/\1/p' "$dir/daemon.log")"
 daemon_stop
 [ -s "$dir/events" ] || { echo '  no event was read' >&2; cat "$dir/events.log" >&2; status=1; }
+grep -q asked "$dir/admin" || { echo '  the admin listener was not read' >&2; cat "$dir/admin" >&2; status=1; }
 echo "  $(wc -l <"$dir/events") events were read as they came"
 for race in "$dir"/race.*; do
     [ ! -e "$race" ] || { cat "$race" >&2; status=1; }
