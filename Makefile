@@ -225,6 +225,12 @@ integration: ## the integration tests alone: real sockets, a real LMDB
 	@$(call prepared,build test,$(BINARIES) $(INTEGRATION_TESTS) $(FAULT_SO))
 	@scripts/run_tests.sh 300 $(INTEGRATION_TESTS)
 
+.PHONY: interop
+interop: ## gRPC by clients that others wrote (npm, Debian), against a daemon: FAST=1 leaves the longest out
+	@$(call prepared,build interop,$(BUILD)/tidegated)
+	@cd tests/interop && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@tests/interop/run.sh $(BUILD) $(if $(FAST),fast)
+
 KILLS_RUN  := $(BUILD)/tests/kills/kills
 KILLS_ARGS  = $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(ORDERS),--orders $(ORDERS))
 

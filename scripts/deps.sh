@@ -15,6 +15,9 @@ memcheck='valgrind libc6-dbg'
 bench='valgrind jq'
 peers='redis-server postgresql'
 monitoring='prometheus'
+interop='python3-grpcio python3-protobuf'
+# Node of another source than Debian's brings its own npm.
+command -v npm >/dev/null 2>&1 || interop="$interop nodejs npm"
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'
 boot='debootstrap systemd-container'
 examples='python3 python3-protobuf python3-grpcio python3-grpc-tools'
@@ -35,6 +38,7 @@ for set in "$@"; do
     bench) wanted="$wanted $bench" ;;
     peers) wanted="$wanted $peers" ;;
     monitoring) wanted="$wanted $monitoring" ;;
+    interop) wanted="$wanted $interop" ;;
     deb) wanted="$wanted $deb" ;;
     boot) wanted="$wanted $boot" ;;
     examples) wanted="$wanted $examples" ;;
