@@ -491,6 +491,17 @@ $(BENCH_MICRO): $(call objects,$(wildcard bench/micro/*.c)) $(foreach r,engine s
 	$(say) LD $@
 	$(Q)$(link) -llmdb -lprotobuf-c -lxxhash
 
+BENCH_FLOOD := $(BUILD)/bench/flood
+.PHONY: bench-grpc
+bench-grpc: ## orders per second over gRPC, 64 connections x 32 streams: SECONDS=, PERF=file
+	@$(call prepared,build,all $(BENCH_FLOOD))
+	@$(if $(PERF),PERF='$(PERF)') bench/grpc/run.sh $(BUILD) $(SECONDS)
+
+$(BENCH_FLOOD): $(call objects,bench/grpc/flood.c) $(foreach r,net proto base,$(call library,$(r))) $(PB)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) -luring -lnghttp2 $(LDLIBS_TLS) -lprotobuf-c -lxxhash $(LDLIBS_MALLOC)
+
 # Preloaded into a daemon under valgrind.
 $(NOWAIT_SO): bench/micro/preload/nowait.c tests/memcheck/wait.h
 	@mkdir -p $(@D)

@@ -47,6 +47,7 @@ struct net_conn {
     bool paused;         /* over a bound, or waiting for its turn: nothing is handed on */
     bool put_back;       /* the handler did not take the frame that it was handed */
     bool has_spoken;     /* a whole frame came */
+    int64_t deadline_ns; /* of the frame that is handled, or was put back; 0: none */
     /* what the kernel holds */
     bool receive_armed;
     bool receive_cancelling;
@@ -71,7 +72,6 @@ struct net_conn {
     bool is_multiplexed;         /* the top layer is */
     bool layer_waits;            /* it holds frames that may not rise yet */
     bool has_said_goodbye;       /* its layers have finished */
-    int64_t deadline_ns;         /* of the frame that is handled, or was put back; 0: none */
     struct net_chunk_queue wire; /* what came out of the layers; `waiting` are frames for them */
     /* input that is held: the start of a frame, or, while paused, all that came */
     uint8_t *held;

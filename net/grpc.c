@@ -218,6 +218,14 @@ static bool give(struct net_layer *layer, const uint8_t *data, size_t bytes)
     return true;
 }
 
+/* nghttp2 has said its last word to a peer that broke the rules: nothing of it counts any more. */
+static void end_broken(struct net_grpc_conn *conn)
+{
+    conn->is_broken = true;
+    conn->grpc->stats.broken++;
+    net_conn_finish(conn->layer.loop, conn->layer.conn);
+}
+
 static bool flush(struct net_layer *layer)
 {
     struct net_grpc_conn *conn = conn_of(layer);
@@ -225,6 +233,10 @@ static bool flush(struct net_layer *layer)
         return true;
     bool is_whole = net_grpc_http2_send(conn);
     net_grpc_calls_keep(conn);
+    bool is_over =
+        !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
+    if (is_over && !conn->is_broken && !conn->is_draining)
+        end_broken(conn);
     return is_whole;
 }
 

@@ -125,6 +125,7 @@ struct srv_control *srv_control_create(struct srv_core *core, struct net_conn *c
         .conn = net_conn_name(conn),
         .correlation_id = correlation_id,
         .core = (uint16_t)core->core,
+        .deadline_ns = net_conn_deadline_ns(conn),
     };
     return control;
 }
@@ -196,7 +197,10 @@ void srv_control_start(struct srv_core *core, struct srv_control *control)
 
 void srv_control_decide(struct srv_core *core, struct srv_control *control)
 {
-    if (control->way->decide(core, control))
+    /* Those that may have begun to wait are looked at where they are decided: server/life.c. */
+    bool is_life = control->way->decide == srv_life_decide;
+    control->is_late = !is_life && srv_core_is_late(core, &control->address);
+    if (control->is_late || control->way->decide(core, control))
         srv_control_finish(core, control);
 }
 
@@ -265,7 +269,11 @@ void srv_control_deliver(struct srv_core *core, struct srv_control *control)
     struct net_conn *conn = net_conn_find(core->net, control->address.conn);
     srv_audit_end(core, control->audit,
                   control->unreadable ? "INTERNAL" : tg_verdict_name((int)control->verdict));
-    control->way->answer(core, conn, control);
+    bool is_part = control->kind == TIDEGATE__V1__REQUEST__KIND_INGEST_ORDERS;
+    if (control->is_late && !is_part && conn)
+        srv_message_fail_late(core, conn, control->address.correlation_id);
+    else if (!control->is_late || is_part)
+        control->way->answer(core, conn, control);
     if (conn)
         net_conn_end(core->net, conn, 1);
     control_free(control);

@@ -99,6 +99,7 @@ struct srv_control {
     const char *message;          /* static; instead of the field's advice, or NULL */
     struct srv_audit_line *audit; /* of an operator's action, or NULL; owned */
     bool has_waited;              /* in its lane: never twice */
+    bool is_late;                 /* its deadline came before it was decided: an ErrorResponse */
     bool unreadable;              /* the database could not be read: an ErrorResponse */
 };
 
@@ -182,6 +183,8 @@ void srv_message_reset(struct srv_core *core);
 void srv_message_fail(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
 void srv_message_fail_memory(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
 void srv_message_fail_read(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
+/* The answer to one whose caller has stopped waiting before it was decided. */
+void srv_message_fail_late(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
 
 /* Memory from the same arena, zeroed; NULL when it is used up. */
 void *srv_message_alloc(struct srv_core *core, size_t bytes);

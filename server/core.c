@@ -239,6 +239,10 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
         refuse_frame(core, conn, body, envelope.correlation_id);
         return;
     }
+    if (srv_core_is_late(core, &(struct srv_address){.deadline_ns = net_conn_deadline_ns(conn)})) {
+        srv_message_fail_late(core, conn, envelope.correlation_id);
+        return;
+    }
     bool asks_who = __builtin_expect(core->principals != NULL, 0);
     if (asks_who && !srv_admit_frame(core, conn, &envelope))
         return;

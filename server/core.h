@@ -73,9 +73,10 @@ _Static_assert(SRV_FENCED_MAX < ENG_KEPT_MAX, "slots for those that are out from
 struct srv_address {
     net_conn_ref conn;
     uint64_t correlation_id;
-    uint32_t batch;    /* 0: a single order or a control request; else the batch's number + 1 */
-    uint16_t position; /* of the order in its batch */
-    uint16_t core;     /* that owns the connection */
+    uint32_t batch;      /* 0: a single order or a control request; else the batch's number + 1 */
+    uint16_t position;   /* of the order in its batch */
+    uint16_t core;       /* that owns the connection */
+    int64_t deadline_ns; /* what is not decided by then is not done, monotonic; 0: none */
 };
 
 /* A batch that waits for its last answer. Owned by the core of its connection. */
@@ -276,6 +277,14 @@ static inline void srv_core_count_attempt(struct srv_core *core, const struct en
 static inline void srv_core_spend(struct srv_core *core, uint32_t work)
 {
     core->work_left -= (int32_t)work;
+}
+
+/* The caller has stopped waiting: what is not decided is not done. An order is then answered with
+ * TG_UNSPECIFIED as its verdict, which srv_orders_deliver makes an ErrorResponse of. */
+static inline bool srv_core_is_late(const struct srv_core *core, const struct srv_address *address)
+{
+    return __builtin_expect(address->deadline_ns != 0, 0) &&
+           core->now_mono_ns >= address->deadline_ns;
 }
 
 /* The turn has work left for another one. */

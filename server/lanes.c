@@ -143,8 +143,9 @@ static bool go_on(struct srv_core *core, struct srv_lane *lane)
         return false;
     waiting->order.external_id = waiting->external_id;
     struct eng_item *item = &core->shard->engine->catalog.items[waiting->item];
-    struct tg_answer answer;
-    if (!srv_orders_decide(core, item, &waiting->order, &waiting->address, &answer))
+    struct tg_answer answer = {.verdict = TG_UNSPECIFIED};
+    if (!srv_core_is_late(core, &waiting->address) &&
+        !srv_orders_decide(core, item, &waiting->order, &waiting->address, &answer))
         return true;
     if (reply) {
         *reply = (struct srv_reply){.address = waiting->address, .answer = answer};

@@ -15,6 +15,7 @@ struct srv_ingest {
     uint32_t count;
     uint32_t unanswered;
     bool unreadable; /* one of them met a database that could not be read */
+    bool is_late;    /* the deadline came before one of them was decided */
     struct tg_answer answers[];
 };
 
@@ -146,7 +147,12 @@ static bool decide(struct srv_core *core, struct srv_control *control, enum eng_
 {
     struct eng_unit unit = {.journal = &core->journal};
     struct eng_take take;
-    enum eng_step step = ask(core, control, acquired, &unit, &take);
+    control->is_late = acquired != ENG_NOT_TAKEN && srv_core_is_late(core, &control->address);
+    enum eng_step step = ENG_FINAL;
+    if (control->is_late)
+        srv_control_refuse(control, TG_UNSPECIFIED, TG_FIELD_NONE);
+    else
+        step = ask(core, control, acquired, &unit, &take);
     if (acquired == ENG_TAKEN && step != ENG_RECORDED)
         srv_cart_release(core, control);
     srv_cart_forget(control);
@@ -482,6 +488,8 @@ static void ingest_release(struct srv_core *core, struct net_conn *conn, struct 
         return;
     if (conn && ingest->unreadable)
         srv_message_fail_read(core, conn, ingest->address.correlation_id);
+    else if (conn && ingest->is_late)
+        srv_message_fail_late(core, conn, ingest->address.correlation_id);
     else if (conn)
         answer_ingest(core, conn, ingest);
     if (conn)
@@ -498,6 +506,7 @@ void srv_life_answer_ingest(struct srv_core *core, struct net_conn *conn,
     *answer = placing_answer(control);
     srv_core_count(core, control->verdict, answer->replayed);
     ingest->unreadable |= control->unreadable;
+    ingest->is_late |= control->is_late;
     ingest_release(core, conn, ingest);
 }
 

@@ -48,6 +48,13 @@ void srv_message_fail_read(struct srv_core *core, struct net_conn *conn, uint64_
                    "the database could not be read: the server's log says why");
 }
 
+void srv_message_fail_late(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
+{
+    net_conn_error(core->net, conn, correlation_id,
+                   TIDEGATE__V1__ERROR_CODE__ERROR_CODE_DEADLINE_EXCEEDED,
+                   "the deadline came before the request was decided: nothing was done");
+}
+
 void *srv_message_alloc(struct srv_core *core, size_t bytes)
 {
     void *memory = tg_arena_alloc(&core->arena, bytes);

@@ -9,6 +9,7 @@
 #include "server/core.h"
 
 #include "base/assert.h"
+#include "server/control.h"
 #include "server/lanes.h"
 #include "server/life.h"
 #include "server/server.h"
@@ -139,8 +140,9 @@ bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
         return false;
     request->order.external_id = request->external_id;
     struct eng_item *item = &core->shard->engine->catalog.items[request->item];
-    struct tg_answer answer;
-    if (decide_or_wait(core, item, &request->order, &request->address, &answer)) {
+    struct tg_answer answer = {.verdict = TG_UNSPECIFIED};
+    if (srv_core_is_late(core, &request->address) ||
+        decide_or_wait(core, item, &request->order, &request->address, &answer)) {
         *reply = (struct srv_reply){.address = request->address, .answer = answer};
         srv_core_push_reply(core, request->address.core);
     }
@@ -152,6 +154,10 @@ bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
 static void answer_single(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
                           const struct tg_answer *answer)
 {
+    if (__builtin_expect(answer->verdict == TG_UNSPECIFIED, 0)) {
+        srv_message_fail_late(core, conn, correlation_id);
+        return;
+    }
     srv_core_count(core, answer->verdict, answer->replayed);
     uint8_t *room = net_conn_room(core->net, conn, TG_ANSWER_FRAME_BYTES_MAX);
     if (room)
@@ -180,19 +186,25 @@ static struct srv_batch *batch_take(struct srv_core *core)
 static void batch_answer(struct srv_core *core, struct srv_batch *batch, struct net_conn *conn)
 {
     size_t size = 0;
+    bool is_late = false;
     for (uint32_t i = 0; i < batch->count; i++) {
+        is_late = is_late || batch->answers[i].verdict == TG_UNSPECIFIED;
         srv_core_count(core, batch->answers[i].verdict, batch->answers[i].replayed);
         size += tg_answers_element(core->scratch + size, &batch->answers[i]);
     }
     _Static_assert(TG_BATCH_ORDERS_MAX * (size_t)TG_ANSWER_FRAME_BYTES_MAX <= SRV_SCRATCH_BYTES,
                    "the answers of the largest batch fit");
-    if (conn) {
+    if (conn && is_late) {
+        /* Some may have been decided: whoever wants to know asks again, as after any time-out. */
+        srv_message_fail_late(core, conn, batch->correlation_id);
+    } else if (conn) {
         uint8_t head[TG_BATCH_HEAD_BYTES_MAX];
         size_t head_size = tg_answers_head(head, batch->correlation_id, size);
         net_conn_write(core->net, conn, head, head_size);
         net_conn_write(core->net, conn, core->scratch, size);
-        --*net_conn_uses(conn, NET_USE_BATCHES);
     }
+    if (conn)
+        --*net_conn_uses(conn, NET_USE_BATCHES);
     batch_free(core, batch);
 }
 
@@ -317,6 +329,7 @@ void srv_orders_place(struct srv_core *core, struct net_conn *conn,
         .conn = net_conn_name(conn),
         .correlation_id = envelope->correlation_id,
         .core = (uint16_t)core->core,
+        .deadline_ns = net_conn_deadline_ns(conn),
     };
     if (place(core, envelope->body, &address))
         return;
@@ -387,6 +400,7 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
         .correlation_id = batch->correlation_id,
         .batch = (uint32_t)(batch - core->batches) + 1,
         .core = (uint16_t)core->core,
+        .deadline_ns = net_conn_deadline_ns(conn),
     };
     struct tg_bytes body = envelope->body, order;
     bool malformed = false;

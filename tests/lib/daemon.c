@@ -206,6 +206,11 @@ static bool read_ready(struct daemon *daemon, int fd)
     if (admin)
         cr_assert_eq(sscanf(admin, " admin=127.0.0.1:%u", &admin_port), 1);
     daemon->admin_port = (uint16_t)admin_port;
+    unsigned grpc_port = 0;
+    const char *grpc = strstr(line, " grpc=");
+    if (grpc)
+        cr_assert_eq(sscanf(grpc, " grpc=127.0.0.1:%u", &grpc_port), 1);
+    daemon->grpc_port = (uint16_t)grpc_port;
     snprintf(daemon->address, sizeof(daemon->address), "127.0.0.1:%u", port);
     return true;
 }

@@ -27,6 +27,7 @@ struct daemon {
     pid_t pid; /* 0: not running */
     uint16_t port;
     uint16_t admin_port; /* 0: it was not started with --admin-listen */
+    uint16_t grpc_port;  /* 0: it was not started with --grpc-listen */
     uint64_t recovered_orders;
     char address[32];     /* "127.0.0.1:port" */
     char root[96];        /* everything of this daemon lies below */
