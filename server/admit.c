@@ -191,19 +191,18 @@ bool srv_admit_change(struct srv_core *core, struct net_conn *conn, uint64_t cor
                  srv_roles_of_change[message->change_case]) != NULL;
 }
 
-bool srv_admit_consumer(const struct srv_core *core, uint32_t principal)
+bool srv_admit_waiter(const struct srv_core *core, uint32_t principal, enum tg_role role)
 {
     if (!core->principals)
         return true;
     const struct srv_principal *who = srv_principals_get(core->principals, principal);
-    return who && who->roles & TG_ROLE_CONSUME;
+    return who && who->roles & (uint32_t)role;
 }
 
-void srv_admit_refuse_consumer(struct srv_core *core, struct net_conn *conn,
-                               uint64_t correlation_id)
+void srv_admit_refuse_waiter(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id)
 {
     refuse_now(core, conn, correlation_id,
-               "the token that asked is not in force any more, or has lost the role consume");
+               "the token that asked is not in force any more, or has lost its role");
 }
 
 /* --- limits --- */

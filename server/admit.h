@@ -18,6 +18,7 @@
 #ifndef TG_SERVER_ADMIT_H
 #define TG_SERVER_ADMIT_H
 
+#include "base/token.h"
 #include "server/core.h"
 
 #define SRV_LATES_MAX      1024 /* late answers of one core */
@@ -43,11 +44,10 @@ void srv_admit_end(struct srv_core *core, const struct net_conn *conn);
 bool srv_admit_change(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id,
                       const Tidegate__V1__ChangeOrderRequest *message);
 
-/* Whoever it was that asked may still have the events that it waits for; also without tokens. */
-bool srv_admit_consumer(const struct srv_core *core, uint32_t principal);
+/* Whoever it was that asked may still have what it waits for; also without tokens. */
+bool srv_admit_waiter(const struct srv_core *core, uint32_t principal, enum tg_role role);
 /* Says that it may not any more. */
-void srv_admit_refuse_consumer(struct srv_core *core, struct net_conn *conn,
-                               uint64_t correlation_id);
+void srv_admit_refuse_waiter(struct srv_core *core, struct net_conn *conn, uint64_t correlation_id);
 
 /* Answers Authenticate; also without tokens. False: the request is another. */
 bool srv_admit_request(struct srv_core *core, struct net_conn *conn,

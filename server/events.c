@@ -308,8 +308,8 @@ static bool serve_subscription(struct srv_core *core, struct net_conn *conn,
 
 static bool serve(struct srv_core *core, struct net_conn *conn, struct srv_waiter *waiter)
 {
-    if (!srv_admit_consumer(core, waiter->principal)) {
-        srv_admit_refuse_consumer(core, conn, waiter->correlation_id);
+    if (!srv_admit_waiter(core, waiter->principal, TG_ROLE_CONSUME)) {
+        srv_admit_refuse_waiter(core, conn, waiter->correlation_id);
         return true;
     }
     if (!group_stands(core, waiter)) {

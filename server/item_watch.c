@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/admit.h"
 #include "server/control.h"
 #include "server/server.h"
 
@@ -24,6 +25,7 @@ struct view {
 struct watch {
     net_conn_ref conn;
     uint64_t correlation_id;
+    uint32_t principal; /* who asked */
     const struct eng_item *item;
     int64_t interval_ns;
     int64_t due_ns;
@@ -137,6 +139,11 @@ static bool look_at(struct srv_core *core, uint32_t at, uint32_t *answers_left)
         remove_at(core, at);
         return false;
     }
+    if (!srv_admit_waiter(core, watch->principal, TG_ROLE_READ)) {
+        srv_admit_refuse_waiter(core, conn, watch->correlation_id);
+        remove_at(core, at);
+        return false;
+    }
     if (core->now_mono_ns < watch->due_ns)
         return true;
     struct view view = view_of(watch->item);
@@ -234,7 +241,9 @@ bool srv_item_watch_request(struct srv_core *core, struct net_conn *conn,
         return true;
     }
     const struct eng_catalog *catalog = &core->shard->engine->catalog;
-    struct watch watch = {.conn = net_conn_name(conn), .correlation_id = envelope->correlation_id};
+    struct watch watch = {.conn = net_conn_name(conn),
+                          .correlation_id = envelope->correlation_id,
+                          .principal = net_conn_principal(conn)};
     struct tg_bytes sku = srv_message_text(request->sku);
     enum tg_field field = read_watch(request, &watch);
     watch.item = eng_catalog_item(catalog, request->sale_id, sku.data, sku.size);

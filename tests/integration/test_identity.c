@@ -858,3 +858,34 @@ Test(identity, an_address_has_no_more_connections_than_it_may_and_a_reload_chang
     unlink(path);
     daemon_end(&daemon);
 }
+
+Test(identity, a_removed_token_ends_what_it_watches)
+{
+    struct gate gate;
+    char old[TG_TOKEN_BYTES_MAX + 1], kept[TG_TOKEN_BYTES_MAX + 1], line[256] = "";
+    gate_prepare(&gate);
+    grant(&gate, "kept", "shop", TG_ROLES_ALL, kept);
+    FILE *file = fopen(gate.path, "re");
+    cr_assert_not_null(fgets(line, sizeof(line), file));
+    fclose(file);
+    grant(&gate, "old", "shop", TG_ROLE_READ, old);
+    gate_start(&gate, NULL);
+    struct tgc_client *client = client_of(&gate, kept);
+    sale_create(client, 1, "A", 10, 0);
+    struct peer peer;
+    uint8_t body[64], *end = peer_put_bytes(peer_put_number(body, 1, 1), 2, "A", 1);
+    peer_open(&peer, &gate.daemon);
+    authenticate(&peer, old);
+    expect_authenticated(&peer, "shop", 1);
+    send_kind(&peer, TIDEGATE__V1__REQUEST__KIND_WATCH_ITEM, 8, body, (size_t)(end - body));
+    Tidegate__V1__Response *response = peer_response(&peer);
+    cr_assert_eq(response->kind_case, TIDEGATE__V1__RESPONSE__KIND_WATCH_ITEM);
+    cr_assert_eq((int)response->watch_item->verdict, TG_OK);
+    tidegate__v1__response__free_unpacked(response, NULL);
+    write_tokens(&gate, line);
+    reload(&gate);
+    peer_expect_error(&peer, UNAUTHENTICATED, 8);
+    peer_close(&peer);
+    tgc_close(client);
+    gate_end(&gate);
+}
