@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/count.h"
+#include "base/log.h"
 #include "net/census.h"
 #include "net/speech.h"
 
@@ -608,6 +609,9 @@ bool net_conn_turn_foreign(struct net_loop *loop, struct net_conn *conn, const u
     size_t size = net_speech_answer(speech, answer,
                                     "this port speaks Tidegate's native protocol: gRPC and HTTP "
                                     "have listeners of their own");
+    if (speech == NET_SPEECH_TLS)
+        tg_log_warn("a caller begins TLS on a port that speaks plain: it is refused; "
+                    "tls.certificate and tls.key turn TLS on");
     loop->stats.bad_frames++;
     net_conn_write(loop, conn, answer, size);
     net_conn_finish(loop, conn);

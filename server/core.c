@@ -200,27 +200,6 @@ static void on_request(struct srv_core *core, struct net_conn *conn,
         net_conn_yield(core->net, conn);
 }
 
-/* A TLS hello looks like a frame of 22 bytes that begins with field 0, which no message has. */
-static bool is_tls_hello(struct tg_bytes body)
-{
-    return body.size == 22 && body.data[0] == 3 && body.data[4] == 1;
-}
-
-static void refuse_frame(struct srv_core *core, struct net_conn *conn, struct tg_bytes body,
-                         uint64_t correlation_id)
-{
-    bool is_hello = is_tls_hello(body);
-    if (is_hello)
-        tg_log_warn(
-            "a caller begins TLS on a port that speaks plain: it is refused; tls.certificate "
-            "and tls.key turn TLS on");
-    net_conn_fail(
-        core->net, conn, correlation_id, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
-        is_hello ? "this port does not speak TLS: connect without it, or have tls.certificate "
-                   "and tls.key set"
-                 : "the frame holds no tidegate.v1.Request");
-}
-
 static void handle(struct srv_core *core, struct net_conn *conn, const struct tg_envelope *envelope)
 {
     if (envelope->kind == TIDEGATE__V1__REQUEST__KIND_PLACE_ORDER)
@@ -236,7 +215,9 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
     struct srv_core *core = context;
     struct tg_envelope envelope = {0};
     if (tg_request_decode(body, &envelope) != TG_DECODE_OK) {
-        refuse_frame(core, conn, body, envelope.correlation_id);
+        net_conn_fail(core->net, conn, envelope.correlation_id,
+                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE,
+                      "the frame holds no tidegate.v1.Request");
         return;
     }
     if (srv_core_is_late(core, &(struct srv_address){.deadline_ns = net_conn_deadline_ns(conn)})) {

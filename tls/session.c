@@ -188,9 +188,12 @@ static void tell_alert(char text[TLS_WHY_BYTES], int reason)
 {
     bool is_required =
         reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED; /* it has no words for it */
-    snprintf(text, TLS_WHY_BYTES, "the peer says: %s",
+    /* A port that speaks plain has no other words for one that begins TLS on it. */
+    bool is_plain = reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION;
+    snprintf(text, TLS_WHY_BYTES, "the peer says: %s%s",
              is_required ? "certificate required"
-                         : SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+                         : SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET),
+             is_plain ? ", as a port does that does not speak TLS" : "");
 }
 
 static void tell_certificate(const struct tls_session *session, char text[TLS_WHY_BYTES])

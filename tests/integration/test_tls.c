@@ -302,6 +302,36 @@ Test(tls, a_goodbye_is_answered)
     close_scene(&scene);
 }
 
+/* HTTP/2 is agreed upon, and its settings, which are said before the handshake is over, come first.
+ * Who wants the native protocol there is told so in the handshake. */
+Test(tls, grpc_speaks_it_as_well)
+{
+    struct scene scene;
+    struct raw raw;
+    struct tgc_client *client;
+    struct tg_fault fault;
+    uint8_t bytes[9];
+    make_certificates(&scene);
+    use_tls(&scene);
+    daemon_arg(&scene.daemon, "--grpc-listen");
+    daemon_arg(&scene.daemon, "127.0.0.1:0");
+    begin(&scene, NULL);
+    struct scene grpc = scene;
+    grpc.daemon.port = scene.daemon.grpc_port;
+    snprintf(grpc.daemon.address, sizeof(grpc.daemon.address), "127.0.0.1:%u", grpc.daemon.port);
+    raw_open(&raw, &grpc);
+    SSL_set_alpn_protos(raw.ssl, (const uint8_t *)"\x02h2", 3);
+    cr_assert_eq(SSL_connect(raw.ssl), 1);
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    cr_assert_eq(SSL_write(raw.ssl, preface, sizeof(preface) - 1), sizeof(preface) - 1);
+    cr_assert_eq(SSL_read(raw.ssl, bytes, sizeof(bytes)), 9);
+    cr_assert_eq(bytes[3], 4, "SETTINGS");
+    raw_close(&raw);
+    cr_assert_eq(connect_as(&grpc, "ca", NULL, &client, &fault), TG_ERR_PROTOCOL);
+    cr_assert_not_null(strstr(fault.text, "no application protocol"), "%s", fault.text);
+    close_scene(&scene);
+}
+
 /* --- what is no TLS --- */
 
 Test(tls, plain_bytes_are_refused_in_what_they_speak)
@@ -365,7 +395,7 @@ Test(tls, a_plain_client_is_told_to_speak_it)
     close_scene(&scene);
 }
 
-Test(tls, a_hello_on_a_plain_port_is_refused_in_words)
+Test(tls, a_hello_on_a_plain_port_is_refused)
 {
     struct scene scene;
     struct peer peer;
@@ -379,17 +409,12 @@ Test(tls, a_hello_on_a_plain_port_is_refused_in_words)
     size_t size = hello(bytes, sizeof(bytes));
     peer_open(&peer, &scene.daemon);
     peer_send(&peer, bytes, size);
-    Tidegate__V1__Response *response = peer_response(&peer);
-    cr_assert_eq((int)response->error->code,
-                 TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_MESSAGE);
-    cr_assert_not_null(strstr(response->error->message, "does not speak TLS"), "%s",
-                       response->error->message);
-    tgc_response_free(response);
-    peer_expect_end(&peer);
+    cr_assert_eq(hear_all(&peer, bytes, sizeof(bytes)), 7);
+    cr_assert_arr_eq(bytes, "\x15\x03\x03\x00\x02\x02\x46", 7, "the alert protocol_version");
     peer_close(&peer);
     daemon_log_wait(&scene.daemon, "begins TLS on a port that speaks plain");
     cr_assert_eq(connect_as(&scene, "ca", NULL, &client, &fault), TG_ERR_PROTOCOL);
-    cr_assert_not_null(strstr(fault.text, "does not speak TLS here"), "%s", fault.text);
+    cr_assert_not_null(strstr(fault.text, "a port does that does not speak TLS"), "%s", fault.text);
     close_scene(&scene);
 }
 
