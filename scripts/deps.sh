@@ -15,7 +15,7 @@ memcheck='valgrind libc6-dbg'
 bench='valgrind jq'
 peers='redis-server postgresql'
 monitoring='prometheus'
-interop='python3-grpcio python3-protobuf'
+interop='python3-grpcio python3-protobuf openssl'
 # Node of another source than Debian's brings its own npm.
 command -v npm >/dev/null 2>&1 || interop="$interop nodejs npm"
 deb='debhelper dpkg-dev fakeroot lintian man-db mandoc systemd'

@@ -11,19 +11,30 @@ daemon=''
 trap 'if [ -n "$daemon" ]; then kill "$daemon" 2>/dev/null && wait "$daemon"; fi; rm -rf "$directory"' EXIT
 trap 'exit 1' INT TERM
 
-"$build/tidegated" --data-dir "$directory/data" --listen 127.0.0.1:0 --grpc-listen 127.0.0.1:0 \
-    --threads 2 --set storage.map_mib=512 >"$directory/ready" 2>"$directory/log" &
-daemon=$!
-tries=0
-until grep -q ' grpc=' "$directory/ready"; do
-    tries=$((tries + 1))
-    if [ $tries -gt 100 ] || ! kill -0 "$daemon" 2>/dev/null; then
-        cat "$directory/log"
-        exit 1
-    fi
-    sleep 0.1
-done
-address=$(sed 's/.* grpc=\([^ ]*\).*/\1/' "$directory/ready")
+# start OPTION...: a daemon; its gRPC listener is at $address.
+start() {
+    : >"$directory/ready"
+    "$build/tidegated" --data-dir "$directory/data" --listen 127.0.0.1:0 --grpc-listen 127.0.0.1:0 \
+        --threads 2 --set storage.map_mib=512 "$@" >"$directory/ready" 2>>"$directory/log" &
+    daemon=$!
+    tries=0
+    until grep -q ' grpc=' "$directory/ready"; do
+        tries=$((tries + 1))
+        if [ $tries -gt 100 ] || ! kill -0 "$daemon" 2>/dev/null; then
+            cat "$directory/log"
+            exit 1
+        fi
+        sleep 0.1
+    done
+    address=$(sed 's/.* grpc=\([^ ]*\).*/\1/' "$directory/ready")
+}
+
+# It drains, and says so with its status.
+stop() {
+    kill "$daemon"
+    wait "$daemon" || failed=$((failed + 1))
+    daemon=''
+}
 
 passed=0
 failed=0
@@ -36,11 +47,23 @@ client() {
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))
 }
-client /usr/bin/python3 "$here/python_client.py" "$address" 101 "$root/build/gen/descriptors.bin"
+descriptors=$root/build/gen/descriptors.bin
+start
+client /usr/bin/python3 "$here/python_client.py" "$address" 101 "$descriptors"
 client node "$here/grpc_js.mjs" "$address" 102 "$root" "$extent"
-client node "$here/connect.mjs" "$address" 103 "$root/build/gen/descriptors.bin"
-kill "$daemon"
-wait "$daemon" || failed=$((failed + 1)) # it drains, and says so with its status
-daemon=''
+client node "$here/connect.mjs" "$address" 103 "$descriptors"
+stop
+
+keys=$directory/keys
+mkdir -m 700 "$keys"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$keys/key" -out "$keys/cert" 2>/dev/null
+"$build/tidegatectl" token create --tenant a --role submit --file "$keys/tokens" >"$keys/submit"
+"$build/tidegatectl" token create --tenant a --role read --file "$keys/tokens" >"$keys/read"
+start --set "tls.certificate=$keys/cert" --set "tls.key=$keys/key" \
+    --set "security.token_file=$keys/tokens"
+client /usr/bin/python3 "$here/secure_client.py" "$address" "$descriptors" "$keys/cert" \
+    "$keys/submit" "$keys/read"
+stop
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
