@@ -43,21 +43,36 @@ static void add(struct text *text, const char *format, ...)
         text->used += (size_t)bytes < room ? (size_t)bytes : room - 1;
 }
 
-/* What callers wrote: whatever it is, the line stays one line of JSON. */
+/* Bytes of the character that begins here; 1 for what begins none. */
+static int step_of(const char *value, bool *is_text)
+{
+    int bytes = 1;
+    while (bytes < 4 && ((unsigned char)value[bytes] & 0xc0) == 0x80)
+        bytes++;
+    for (; bytes > 0; bytes--)
+        if ((*is_text = tg_text_is_valid(value, (size_t)bytes, 4)))
+            return bytes;
+    return 1;
+}
+
+/* What callers wrote: whatever it is, the line stays one line of JSON. Looked at character by
+ * character: a reason may be cut within its last one. */
 static void add_field(struct text *text, const char *name, const char *value)
 {
-    bool is_text = tg_text_is_valid(value, strlen(value), SRV_AUDIT_TARGET_BYTES);
     add(text, ",\"%s\":\"", name);
-    for (; *value; value++) {
+    while (*value) {
         unsigned char byte = (unsigned char)*value;
+        bool is_text;
+        int bytes = step_of(value, &is_text);
         if (byte == '"' || byte == '\\')
             add(text, "\\%c", byte);
         else if (byte < 0x20 || byte == 0x7f)
             add(text, "\\u%04x", byte);
-        else if (byte >= 0x80 && !is_text)
+        else if (!is_text)
             add(text, "\\ufffd");
         else
-            add(text, "%c", byte);
+            add(text, "%.*s", bytes, value);
+        value += bytes;
     }
     add(text, "\"");
 }

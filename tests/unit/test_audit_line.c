@@ -76,7 +76,11 @@ Test(audit_line, any_bytes_of_a_target_leave_it_one_line_of_json)
     }
     struct srv_audit_line line = line_of("a\"b\\c\nd\te \xe6\xbc\xae");
     json_t *json = parse(&line);
-    expect_text(json, "target", "a\"b\\c\nd\te \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    expect_text(json, "target", "a\"b\\c\nd\te \xe6\xbc\xae");
+    json_decref(json);
+    line = line_of("\xe8\xa1\xa5\xe8\xb4\xa7 \xe6\xbc"); /* cut within its last character */
+    json = parse(&line);
+    expect_text(json, "target", "\xe8\xa1\xa5\xe8\xb4\xa7 \xef\xbf\xbd\xef\xbf\xbd");
     json_decref(json);
     line = line_of("\xe6\xbc\xae \"");
     json = parse(&line);
