@@ -36,7 +36,9 @@ struct tg_journal {
     uint64_t durable_seen; /* shard only: the last watermark it loaded */
     /* written by the writer */
     alignas(128) _Atomic uint64_t durable;
-    uint64_t taken; /* writer only: records handed out in batches */
+    /* Records handed out in batches. The writer's, which is one thread at a time; cores look at it
+     * to see whether there are any to take. */
+    _Atomic uint64_t taken;
     /* read by both */
     alignas(128) struct tg_record *records; /* TG_JOURNAL_RECORDS of them, caller's memory */
 };
@@ -141,10 +143,13 @@ uint32_t tg_journal_take(struct tg_journal *journal, uint32_t max, struct tg_spa
 /* Every record taken so far has its outcome: moves the watermark. Returns 1 when it moved. */
 int tg_journal_publish(struct tg_journal *journal);
 
-/* Records that are there to take. */
+/* Records that are there to take. Any thread may ask; to others than the writer's it is a hint. */
 static inline uint64_t tg_journal_waiting(const struct tg_journal *journal)
 {
-    return atomic_load_explicit(&journal->tail, memory_order_acquire) - journal->taken;
+    /* `taken` first: never beyond the tail that is read behind it (pairs with the release in
+     * tg_journal_take). */
+    uint64_t taken = atomic_load_explicit(&journal->taken, memory_order_acquire);
+    return atomic_load_explicit(&journal->tail, memory_order_acquire) - taken;
 }
 
 #endif
