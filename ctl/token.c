@@ -26,6 +26,7 @@ static int open_locked(const char *path, int flags)
 {
     for (;;) {
         struct stat held, stands;
+        errno = 0; /* where nothing fails and another file stands there, it says so */
         int fd = open(path, flags | O_CLOEXEC, 0600);
         if (fd < 0)
             return -1;
