@@ -565,6 +565,8 @@ static void close_core(struct srv_core *core)
 
 static void stop(struct srv_server *server)
 {
+    /* First: it asks for the processor time of the threads that end below. */
+    srv_admin_stop(server->admin);
     atomic_store_explicit(&server->stopping, true, memory_order_release);
     wake_cores(server);
     for (uint64_t i = 0; i < server->config.threads; i++)
@@ -573,7 +575,6 @@ static void stop(struct srv_server *server)
     tg_waker_wake(&server->writer.waker);
     pthread_join(server->writer.thread, NULL);
     srv_ahead_stop(&server->ahead);
-    srv_admin_stop(server->admin);
     for (uint64_t i = 0; i < server->config.threads; i++)
         close_core(&server->cores[i]);
     srv_audit_main(server, "Stop", "", "OK");
