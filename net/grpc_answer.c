@@ -46,6 +46,8 @@ static void end_with_error(struct net_grpc_call *call, const Tidegate__V1__Error
         status.reason = errors[i].reason;
         status.retry_ms = error->retry_after_ms > 0 ? error->retry_after_ms : errors[i].retry_ms;
     }
+    if (status.code == NET_GRPC_UNAUTHENTICATED)
+        call->conn->is_token_stale = true;
     net_grpc_call_end(call, &status);
 }
 
@@ -145,6 +147,8 @@ void net_grpc_answer(struct net_grpc_conn *conn, struct tg_bytes message, uint8_
     tg_assert(decode == TG_DECODE_OK);
     struct net_grpc_call *call = net_grpc_call_find(conn, envelope.correlation_id);
     bool is_error = envelope.kind == TIDEGATE__V1__RESPONSE__KIND_ERROR;
+    if (is_error && envelope.correlation_id == NET_GRPC_NO_CALL)
+        conn->is_token_stale = true;
     if (is_error && (call || envelope.correlation_id == 0))
         take_error(conn, call, envelope.body);
     if (is_error || !call || call->state != NET_GRPC_RISEN) {

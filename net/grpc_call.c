@@ -460,7 +460,9 @@ static uint8_t *wrap(uint8_t *message, uint32_t bytes, uint64_t correlation_id, 
 static bool has_told_token(const struct net_grpc_call *call)
 {
     const struct net_grpc_conn *conn = call->conn;
-    return call->token_bytes == conn->token_bytes &&
+    if (call->token_bytes > 0 && !call->token)
+        return true;
+    return !conn->is_token_stale && call->token_bytes == conn->token_bytes &&
            (!call->token || memcmp(call->token, conn->token, call->token_bytes) == 0);
 }
 
@@ -482,6 +484,7 @@ static void tell_token(struct net_grpc_call *call)
     free(conn->token);
     conn->token = call->token;
     conn->token_bytes = call->token_bytes;
+    conn->is_token_stale = false;
     call->token = NULL;
     conn->layer.conn->deadline_ns = 0;
     net_layer_rise(&conn->layer, begin, (size_t)(out - begin));

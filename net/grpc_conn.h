@@ -150,6 +150,7 @@ struct net_grpc_conn {
     uint64_t unconsumed;            /* DATA that the connection's window does not know of yet */
     char *token;                    /* that the handler was told last; owned */
     uint32_t token_bytes;
+    bool is_token_stale; /* it was refused: it may be in force when it is told again */
     /* a native frame that comes in pieces */
     uint8_t piece_head[24];
     uint32_t piece_head_bytes;
