@@ -260,10 +260,13 @@ static void drain(struct net_layer *layer)
     net_grpc_calls_drain(conn);
 }
 
+/* With calls, or with words that are not out yet: GOAWAY is the last of them. */
 static bool is_busy(const struct net_layer *layer)
 {
     const struct net_grpc_conn *conn = (const struct net_grpc_conn *)layer;
-    return conn->session && !conn->is_broken && !conn->is_foreign && conn->open > 0;
+    if (!conn->session || conn->is_foreign)
+        return false;
+    return (conn->open > 0 && !conn->is_broken) || nghttp2_session_want_write(conn->session);
 }
 
 static bool is_in_time(struct net_layer *layer, int64_t now_ns)

@@ -140,18 +140,23 @@ static void let_go(struct net_grpc_call *call)
     call->status_message = NULL;
 }
 
+/* The handler put its frame back, which waits in the connection's memory: nothing was done. */
+static bool is_put_back(const struct net_grpc_call *call)
+{
+    const struct net_grpc_conn *conn = call->conn;
+    return conn->layer.conn->held_bytes > 0 && conn->rising == net_grpc_call_name(call);
+}
+
 /* The handler has it and would answer later, or again and again: it need not. */
 static void cancel_risen(struct net_grpc_call *call)
 {
     struct net_grpc_conn *conn = call->conn;
     struct net_conn *below = conn->layer.conn;
     const struct net_handler *handler = &conn->layer.loop->handler;
-    uint64_t name = net_grpc_call_name(call);
-    /* Its frame was put back: when it comes again it is too late for it. */
-    if (conn->rising == name && below->held_bytes > 0)
-        below->deadline_ns = 1;
+    if (is_put_back(call))
+        below->deadline_ns = 1; /* when it comes again it is too late for it */
     if (handler->on_cancel && call->method->can_wait)
-        handler->on_cancel(handler->context, below, name);
+        handler->on_cancel(handler->context, below, net_grpc_call_name(call));
 }
 
 void net_grpc_call_close(struct net_grpc_call *call, bool by_peer)
@@ -268,22 +273,24 @@ static void refuse_http(struct net_grpc_call *call, const char *status, const ch
     net_grpc_http2_headers(call, fields, 2);
 }
 
+static const struct net_grpc_status compressed = {
+    .code = NET_GRPC_UNIMPLEMENTED,
+    .reason = "COMPRESSION_UNSUPPORTED",
+    .message = "messages must not be compressed: send grpc-encoding identity, flag 0",
+};
+
+/* Of a call that was not answered yet: what we would take stands in the same header. */
 static void refuse_encoding(struct net_grpc_call *call)
 {
-    struct net_grpc_status status = {
-        .code = NET_GRPC_UNIMPLEMENTED,
-        .reason = "COMPRESSION_UNSUPPORTED",
-        .message = "messages must not be compressed: send grpc-encoding identity, flag 0",
-    };
     struct net_grpc_trailer trailer;
     trailer.count = 0;
     trailer.fields[trailer.count++] = net_grpc_field("grpc-accept-encoding", "identity");
-    net_grpc_trailer_fill(&trailer, &status);
+    net_grpc_trailer_fill(&trailer, &compressed);
     nghttp2_nv fields[2 + NET_GRPC_FIELDS_MAX] = {
         net_grpc_field(":status", "200"), net_grpc_field("content-type", "application/grpc")};
     memcpy(fields + 2, trailer.fields, trailer.count * sizeof(fields[0]));
     call->state = NET_GRPC_ENDED;
-    call->conn->grpc->stats.ended[status.code]++;
+    call->conn->grpc->stats.ended[compressed.code]++;
     net_grpc_http2_headers(call, fields, 2 + trailer.count);
 }
 
@@ -336,7 +343,9 @@ static void take_head(struct net_grpc_call *call)
     call->size = (uint32_t)call->head[1] << 24 | (uint32_t)call->head[2] << 16 |
                  (uint32_t)call->head[3] << 8 | call->head[4];
     call->have = 0;
-    if (call->head[0] != 0)
+    if (call->head[0] != 0 && call->has_answered)
+        end(call, compressed.code, compressed.reason, compressed.message);
+    else if (call->head[0] != 0)
         refuse_encoding(call);
     else if (call->size > call->method->message_max)
         end(call, NET_GRPC_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
@@ -486,6 +495,7 @@ static void tell_token(struct net_grpc_call *call)
     conn->token_bytes = call->token_bytes;
     conn->is_token_stale = false;
     call->token = NULL;
+    conn->rising = NET_GRPC_NO_CALL; /* whoever is cancelled while it waits is not in it */
     conn->layer.conn->deadline_ns = 0;
     net_layer_rise(&conn->layer, begin, (size_t)(out - begin));
     net_layer_settle(&conn->layer); /* it lies on our stack */
@@ -744,7 +754,9 @@ void net_grpc_calls_drain(struct net_grpc_conn *conn)
 {
     for (uint32_t i = 0; i < conn->slots; i++) {
         struct net_grpc_call *call = conn->calls[i];
-        bool is_under_way = call->state == NET_GRPC_RISEN && !call->method->is_streamed;
+        /* A frame that was put back does not come again once the connection finishes. */
+        bool is_under_way =
+            call->state == NET_GRPC_RISEN && !call->method->is_streamed && !is_put_back(call);
         if (call->state == NET_GRPC_FREE || call->state == NET_GRPC_HEADERS || is_under_way)
             continue;
         if (call->state == NET_GRPC_SERVED)
