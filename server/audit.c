@@ -43,16 +43,15 @@ static void add(struct text *text, const char *format, ...)
         text->used += (size_t)bytes < room ? (size_t)bytes : room - 1;
 }
 
-/* Bytes of the character that begins here; 1 for what begins none. */
-static int step_of(const char *value, bool *is_text)
+/* Bytes of the character that begins here; 0 when none does. */
+static int character_bytes(const char *value)
 {
     int bytes = 1;
     while (bytes < 4 && ((unsigned char)value[bytes] & 0xc0) == 0x80)
         bytes++;
-    for (; bytes > 0; bytes--)
-        if ((*is_text = tg_text_is_valid(value, (size_t)bytes, 4)))
-            return bytes;
-    return 1;
+    while (bytes > 0 && !tg_text_is_valid(value, (size_t)bytes, 4))
+        bytes--;
+    return bytes;
 }
 
 /* What callers wrote: whatever it is, the line stays one line of JSON. Looked at character by
@@ -62,17 +61,16 @@ static void add_field(struct text *text, const char *name, const char *value)
     add(text, ",\"%s\":\"", name);
     while (*value) {
         unsigned char byte = (unsigned char)*value;
-        bool is_text;
-        int bytes = step_of(value, &is_text);
+        int bytes = character_bytes(value);
         if (byte == '"' || byte == '\\')
             add(text, "\\%c", byte);
         else if (byte < 0x20 || byte == 0x7f)
             add(text, "\\u%04x", byte);
-        else if (!is_text)
+        else if (bytes == 0)
             add(text, "\\ufffd");
         else
             add(text, "%.*s", bytes, value);
-        value += bytes;
+        value += bytes > 0 ? bytes : 1;
     }
     add(text, "\"");
 }
