@@ -363,6 +363,45 @@ static void conn_seeds(void)
                 "\x00\x07\x01\x00\xc5\xff\xff\xff\xff\xff\xff\x0a\x00\x07\x0b\x00\x07\x26\x07");
 }
 
+/* --- gRPC --- */
+
+/* A call of that path with sixteen bytes of body, eleven of them its message. */
+static void add_call(struct seed *seed, unsigned path, unsigned fields)
+{
+    static const uint8_t body[16];
+    const uint8_t head[] = {0, (uint8_t)path, (uint8_t)fields, sizeof(body) / 8};
+    add(seed, head, sizeof(head));
+    add(seed, body, sizeof(body));
+}
+
+/* `window`: what a stream may be sent, in 64 bytes; the rest are steps behind the calls. */
+static void grpc_seed(const char *name, unsigned window, unsigned path, unsigned fields,
+                      const char *steps, size_t bytes)
+{
+    struct seed seed = {.size = 0};
+    add_u8(&seed, window);
+    add_call(&seed, path, fields);
+    add_call(&seed, path, fields);
+    add(&seed, steps, bytes);
+    keep(&seed, "grpc", name);
+}
+
+#define GRPC_SEED(name, window, path, fields, steps)                                               \
+    grpc_seed(name, window, path, fields, steps, sizeof(steps) - 1)
+
+static void grpc_seeds(void)
+{
+    GRPC_SEED("orders", 255, 0, 0, "\x02\xff\x04\x05\x30\x05\x01\x04\x02\xff\x04");
+    GRPC_SEED("stream-that-is-left", 255, 1, 0,
+              "\x02\xff\x04\x05\x2f\x04\x01\x02\xff\x04\x05\x2f\x04");
+    GRPC_SEED("window-of-none", 0, 0, 3, "\x02\xff\x04\x05\x20\x04\x07\xc8\x04\x05\x20\x04");
+    GRPC_SEED("tokens-and-put-back", 255, 8, 0, "\x02\x0f\x02\x7f\x02\xff\x06\x05\x30\x04");
+    GRPC_SEED("health-until-the-drain", 255, 3, 0, "\x02\xff\x04\x07\xff\x04\x02\xff\x04");
+    GRPC_SEED("reflection", 4, 5, 0, "\x02\xff\x04\x02\xff\x04\x02\xff\x04");
+    GRPC_SEED("turned", 255, 0, 0, "\x03\x28\x01\x02\xff\x04\x02\xff\x04");
+    GRPC_SEED("wrong", 255, 7, 0x60, "\x02\xff\x04\x02\xff\x04");
+}
+
 /* --- pages --- */
 
 /* The start of every page, where LMDB keeps its number, flags and bounds; and a few that go. */
@@ -462,6 +501,7 @@ int main(int argc, char **argv)
     request_seeds();
     life_seeds();
     conn_seeds();
+    grpc_seeds();
     ctl_seeds();
     pages_seeds();
     load_seeds();
