@@ -215,8 +215,10 @@ enum tg_error srv_identity_start(struct srv_server *server, struct tg_fault *fau
     if (error != TG_ERR_OK)
         return error;
     atomic_store_explicit(&identity->newest, table, memory_order_release);
-    for (uint64_t i = 0; i < server->config.threads; i++)
-        server->cores[i].principals = server->cores[i].principals_seen = table;
+    for (uint64_t i = 0; i < server->config.threads; i++) {
+        server->cores[i].principals = table;
+        server->cores[i].principals_seen = table;
+    }
     return TG_ERR_OK;
 }
 
