@@ -124,6 +124,8 @@ void caller_close(struct caller *caller)
 {
     nghttp2_session_del(caller->session);
     close(caller->fd);
+    for (uint32_t i = 0; i < caller->call_count; i++)
+        free(caller->calls[i].said);
     free(caller);
 }
 
@@ -247,13 +249,15 @@ struct caller_call *caller_say(struct caller *caller, const char *method, const 
                                const char *value, const void *message, size_t bytes)
 {
     char path[128];
-    uint8_t *body = malloc(5 + bytes); /* goes with the test's process */
+    uint8_t *body = malloc(5 + bytes);
     cr_assert(body);
     snprintf(path, sizeof(path), "/tidegate.v1.TidegateService/%s", method);
     memcpy(body, (uint8_t[]){0, 0, 0, (uint8_t)(bytes >> 8), (uint8_t)bytes}, 5);
     if (bytes > 0)
         memcpy(body + 5, message, bytes);
-    return caller_begin(caller, path, name, value, body, 5 + bytes, false);
+    struct caller_call *call = caller_begin(caller, path, name, value, body, 5 + bytes, false);
+    call->said = body;
+    return call;
 }
 
 void caller_expect(struct caller *caller, const struct caller_call *call, int status)

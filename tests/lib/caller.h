@@ -16,6 +16,7 @@ struct caller_call {
     int32_t stream_id;
     const uint8_t *body; /* borrowed until the call is closed */
     size_t body_bytes, body_sent;
+    uint8_t *said;   /* what caller_say made of its message, or NULL; owned */
     bool stays_open; /* the request does not end behind its body */
     bool is_closed;
     uint32_t reset;  /* the error code of its stream */
