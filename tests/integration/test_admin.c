@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct scene {
@@ -325,6 +326,41 @@ static void expect_not_ready(const struct daemon *daemon, const char *reason)
     answer = http_get(daemon, "/healthz");
     cr_assert_eq(answer.status, 200);
     http_free(&answer);
+}
+
+/* Asks for metrics on `fd` over and over, in a process of its own, until the daemon has closed. */
+static pid_t scrape_on(int fd)
+{
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    static char answer[65536];
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        while (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 &&
+               recv(fd, answer, sizeof(answer), 0) > 0)
+            continue;
+        _exit(EXIT_SUCCESS);
+    }
+    close(fd);
+    return pid;
+}
+
+/* With as many threads as leave no memory of their own behind when they end. */
+Test(admin, metrics_may_be_asked_for_while_it_stops)
+{
+    for (int round = 0; round < 5; round++) {
+        struct daemon daemon = {0};
+        pid_t scrapers[3];
+        daemon_start(&daemon, "--threads", "12", "--admin-listen", "127.0.0.1:0", NULL);
+        for (int i = 0; i < 3; i++)
+            scrapers[i] = scrape_on(http_connect(&daemon));
+        struct http_answer answer = http_get(&daemon, "/metrics");
+        cr_assert_eq(answer.status, 200);
+        http_free(&answer);
+        daemon_end(&daemon);
+        for (int i = 0; i < 3; i++)
+            cr_assert_eq(waitpid(scrapers[i], NULL, 0), scrapers[i]);
+    }
 }
 
 Test(admin, is_not_ready_while_it_drains)
