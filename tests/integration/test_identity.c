@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/token.h"
 #include "server/roles.h"
+#include "tests/lib/caller.h"
 #include "tests/lib/peer.h"
 #include "tests/lib/run.h"
 #include "tests/lib/sale.h"
@@ -651,6 +652,50 @@ Test(identity, a_removed_token_ends_its_subscriptions_and_polls)
     peer_expect_error(&peer, UNAUTHENTICATED, 10);
     peer_close(&peer);
     tgc_close(client);
+    gate_end(&gate);
+}
+
+/* --- gRPC --- */
+
+/* The status of a call that shows this token. */
+static int call_with(struct caller *caller, const char *token)
+{
+    char value[16 + TG_TOKEN_BYTES_MAX];
+    snprintf(value, sizeof(value), "Bearer %s", token);
+    struct caller_call *call = caller_say(caller, "GetServerTime", "authorization", value, "", 0);
+    caller_wait(caller, call);
+    return call->status;
+}
+
+Test(identity, a_channel_whose_token_came_too_early_is_let_in_once_it_is_in_force)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1], line[TG_TOKEN_LINE_BYTES];
+    gate_prepare(&gate);
+    grant(&gate, "early", "shop", TG_ROLE_READ, token);
+    FILE *file = fopen(gate.path, "re");
+    cr_assert_not_null(fgets(line, sizeof(line), file));
+    fclose(file);
+    write_tokens(&gate, "# none yet\n");
+    gate_start(&gate, "grpc.listen=127.0.0.1:0");
+    struct caller *caller = caller_open(&gate.daemon, 65535);
+    cr_assert_eq(call_with(caller, token), 16);
+    write_tokens(&gate, line);
+    reload(&gate);
+    int64_t deadline_ns = tg_clock_mono_ns() + DAEMON_WAIT_MS * TG_NS_PER_MS;
+    while (call_with(caller, token) != 0)
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "its channel is refused for good");
+    write_tokens(&gate, "# gone\n"); /* and back: it is another principal, on the same channel */
+    reload(&gate);
+    while (call_with(caller, token) == 0) {
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "it is still in force");
+        usleep(100000);
+    }
+    write_tokens(&gate, line);
+    reload(&gate);
+    while (call_with(caller, token) != 0)
+        cr_assert(tg_clock_mono_ns() < deadline_ns, "its channel is refused for good");
+    caller_close(caller);
     gate_end(&gate);
 }
 
