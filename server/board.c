@@ -324,18 +324,6 @@ static void write_latency(const struct srv_watch *watch, struct srv_body *body)
                  commits->p50, commits->p99, commits->max, batches->p50, batches->p99);
 }
 
-static void add_books(struct srv_sale_books *sum, const struct srv_sale_books *one)
-{
-    sum->placed += one->placed;
-    sum->paid += one->paid;
-    sum->confirmed += one->confirmed;
-    sum->placed_minor += one->placed_minor;
-    sum->paid_minor += one->paid_minor;
-    sum->teams_open += one->teams_open;
-    sum->teams_formed += one->teams_formed;
-    sum->teams_failed += one->teams_failed;
-}
-
 /* Of one sale; without one, of all sales in the currency of the first. */
 static void write_money(const struct srv_watch *watch, struct srv_body *body,
                         const struct eng_sale *sale)
@@ -348,7 +336,7 @@ static void write_money(const struct srv_watch *watch, struct srv_body *body,
     for (uint32_t i = 0; i < total; i++) {
         if (sale ? &sales[i] != sale : strcmp(sales[i].currency, currency) != 0)
             continue;
-        add_books(&sum, &watch->books.sales[i]);
+        srv_books_add(&sum, &watch->books.sales[i]);
         attempts += srv_board_attempts(watch, &sales[i]);
     }
     write_books(body, &sum, attempts);

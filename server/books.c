@@ -96,12 +96,32 @@ static struct srv_sale_books *books_of(const struct srv_books *books, uint32_t i
     return sale && sale->sale < sales ? &books->sales[sale->sale] : NULL;
 }
 
+/* One order's amount fits, ten of the largest do not: a sum stays at the end of its range. */
+static void add_minor(int64_t *sum, int64_t amount_minor)
+{
+    if (__builtin_add_overflow(*sum, amount_minor, sum))
+        *sum = INT64_MAX;
+}
+
 static int64_t goods_minor(const struct tg_order_row *row)
 {
     int64_t amount_minor = row->quantity * row->unit_price_minor;
     for (uint8_t i = 0; i < row->line_count; i++)
-        amount_minor += row->lines[i].quantity * row->lines[i].unit_price_minor;
+        add_minor(&amount_minor, row->lines[i].quantity * row->lines[i].unit_price_minor);
     return amount_minor;
+}
+
+void srv_books_add(struct srv_sale_books *sum, const struct srv_sale_books *one)
+{
+    sum->placed += one->placed;
+    sum->paid += one->paid;
+    sum->confirmed += one->confirmed;
+    sum->placed_earlier += one->placed_earlier;
+    add_minor(&sum->placed_minor, one->placed_minor);
+    add_minor(&sum->paid_minor, one->paid_minor);
+    sum->teams_open += one->teams_open;
+    sum->teams_formed += one->teams_formed;
+    sum->teams_failed += one->teams_failed;
 }
 
 static bool on_order(void *context, const struct tg_order_row *row, const struct tg_life *life)
@@ -111,11 +131,11 @@ static bool on_order(void *context, const struct tg_order_row *row, const struct
     if (!sale)
         return true;
     sale->placed++;
-    sale->placed_minor += goods_minor(row);
+    add_minor(&sale->placed_minor, goods_minor(row));
     sale->placed_earlier += row->order_id >> TG_PARTITION_BITS <= books->start_sequence;
     if (life && life->paid_at_ms != 0) {
         sale->paid++;
-        sale->paid_minor += life->amount_minor;
+        add_minor(&sale->paid_minor, life->amount_minor);
     }
     sale->confirmed += life && life->confirmed_at_ms != 0;
     return true;
@@ -174,7 +194,7 @@ static enum tg_error count_order_event(struct srv_books *books, const struct tg_
         return error;
     if (event->type == TG_EVENT_ORDER_PAID) {
         sale->paid++;
-        sale->paid_minor += event->amount_minor;
+        add_minor(&sale->paid_minor, event->amount_minor);
     } else {
         sale->confirmed++;
     }

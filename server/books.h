@@ -31,7 +31,7 @@ struct srv_sale_books {
     uint64_t paid;   /* of these: paid once, whatever came behind it */
     uint64_t confirmed;
     uint64_t placed_earlier; /* of `placed`: before this start of the daemon */
-    int64_t placed_minor;    /* what is to be paid for the goods of `placed` */
+    int64_t placed_minor;    /* what is to be paid for the goods of `placed`; INT64_MAX: or more */
     int64_t paid_minor;      /* the same of `paid`: the gross merchandise value */
     uint32_t teams_open;
     uint32_t teams_formed;
@@ -81,6 +81,9 @@ void srv_books_destroy(struct srv_books *books);
 /* One step. `*more`: there is more to read at once. What is damaged is TG_ERR_CORRUPT; the step may
  * then be tried again. */
 enum tg_error srv_books_step(struct srv_books *books, bool *more, struct tg_fault *fault);
+
+/* Adds the books of another sale in the same currency. */
+void srv_books_add(struct srv_sale_books *sum, const struct srv_sale_books *one);
 
 /* --- the rule above, public for its tests --- */
 

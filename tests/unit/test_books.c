@@ -38,6 +38,25 @@ Test(books, an_event_counts_for_rows_that_were_walked_without_it)
     free(walk.pieces);
 }
 
+/* --- money --- */
+
+Test(books, money_beyond_the_range_of_a_number_stays_at_its_end)
+{
+    struct srv_sale_books sum = {0};
+    const struct srv_sale_books one = {.placed = 1,
+                                       .placed_minor = TG_AMOUNT_MINOR_MAX,
+                                       .paid = 1,
+                                       .paid_minor = TG_AMOUNT_MINOR_MAX};
+    for (int i = 0; i < 9; i++)
+        srv_books_add(&sum, &one);
+    cr_assert_eq(sum.placed_minor, 9 * TG_AMOUNT_MINOR_MAX);
+    for (int i = 0; i < 9; i++)
+        srv_books_add(&sum, &one);
+    cr_assert_eq(sum.placed, 18);
+    cr_assert_eq(sum.placed_minor, INT64_MAX);
+    cr_assert_eq(sum.paid_minor, INT64_MAX);
+}
+
 /* --- against a model --- */
 
 struct world {
