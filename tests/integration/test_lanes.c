@@ -74,12 +74,33 @@ static void take_answers(struct tgc_client *client)
         cr_assert_eq(tgc_poll(client, DAEMON_WAIT_MS, &fault), TG_ERR_OK, "%s", fault.text);
 }
 
+/* The record that tells of the sale's start counts as any other while it is on its way: waits until
+ * it is durable. */
+static void wait_for_sale_start(struct tgc_client *client)
+{
+    Tidegate__V1__EventType type = TIDEGATE__V1__EVENT_TYPE__EVENT_TYPE_SALE_STARTED;
+    Tidegate__V1__ConsumeEventsRequest poll = TIDEGATE__V1__CONSUME_EVENTS_REQUEST__INIT;
+    Tidegate__V1__Request request = TIDEGATE__V1__REQUEST__INIT;
+    Tidegate__V1__Response *response;
+    struct tg_fault fault;
+    poll.types = &type;
+    poll.n_types = 1;
+    poll.wait_ms = 30000;
+    request.kind_case = TIDEGATE__V1__REQUEST__KIND_CONSUME_EVENTS;
+    request.consume_events = &poll;
+    cr_assert_eq(tgc_call(client, &request, DAEMON_WAIT_MS, &response, &fault), TG_ERR_OK, "%s",
+                 fault.text);
+    cr_assert_eq(response->consume_events->n_events, 1);
+    tgc_response_free(response);
+}
+
 static struct tgc_client *start(struct daemon *daemon, const char *threads)
 {
     daemon->with_faults = true;
     daemon_start(daemon, "--set", "server.lane_backlog=64", "--set", threads, NULL);
     struct tgc_client *client = sale_client(daemon);
     sale_create(client, 1, "A", 1000000, 0);
+    wait_for_sale_start(client);
     return client;
 }
 
