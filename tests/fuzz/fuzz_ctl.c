@@ -1,5 +1,6 @@
 /* A hostile server against tidegatectl: every command with whatever it may be answered, through
- * client/client.c, which is included so that its socket is one that is made up.
+ * client/client.c and client/wire.c, which are included so that their socket is one that is made
+ * up.
  *
  * input: | u8: the command | u8: 1: --json | what the server says |
  *
@@ -17,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What client.c calls; made up below. */
+/* What they call; made up below. */
 static ssize_t server_send(int fd, const void *data, size_t bytes, int flags);
 static ssize_t server_recv(int fd, void *data, size_t room, int flags);
 static int server_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
@@ -27,6 +28,8 @@ static int server_close(int fd);
 #define recv  server_recv
 #define poll  server_poll
 #define close server_close
+#include "client/wire.c"
+
 #include "client/client.c"
 #undef send
 #undef recv
