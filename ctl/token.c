@@ -230,6 +230,16 @@ static bool copy_lines_but(FILE *from, FILE *to, const char *id)
     return copied && !ferror(from) && fflush(to) == 0 && fsync(fileno(to)) == 0;
 }
 
+/* Gives the file the owner, group and mode of `model`, or the daemon might not read it. */
+static bool liken(int fd, const struct stat *model)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 &&
+           ((status.st_uid == model->st_uid && status.st_gid == model->st_gid) ||
+            fchown(fd, model->st_uid, model->st_gid) == 0) &&
+           fchmod(fd, model->st_mode & 0777) == 0;
+}
+
 /* The new file belongs to whom the old one does, and its name is on the disk when this is true. */
 static bool replace(FILE *from, FILE *to, const char *temporary, const char *path)
 {
@@ -239,11 +249,8 @@ static bool replace(FILE *from, FILE *to, const char *temporary, const char *pat
         ctl_out_of_memory();
     int directory = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(copy);
-    bool done =
-        fstat(fileno(from), &status) == 0 &&
-        (status.st_uid == geteuid() || fchown(fileno(to), status.st_uid, status.st_gid) == 0) &&
-        fchmod(fileno(to), status.st_mode & 0777) == 0 && rename(temporary, path) == 0 &&
-        directory >= 0 && fsync(directory) == 0;
+    bool done = fstat(fileno(from), &status) == 0 && liken(fileno(to), &status) &&
+                rename(temporary, path) == 0 && directory >= 0 && fsync(directory) == 0;
     if (directory >= 0)
         close(directory);
     return done;

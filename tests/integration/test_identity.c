@@ -424,9 +424,18 @@ Test(identity, tidegatectl_makes_shows_and_revokes_tokens)
     run_start(&run, "tidegatectl", "token", "list", "--file", gate.path, NULL);
     expect_run(&run, 0, "watcher  shop    read");
     run_free(&run);
+    struct stat before, after;
+    gid_t group = geteuid() == 0 ? 1 : getegid(); /* of whom the daemon would be */
+    cr_assert_eq(chown(gate.path, (uid_t)-1, group), 0);
+    cr_assert_eq(chmod(gate.path, 0640), 0);
+    cr_assert_eq(stat(gate.path, &before), 0);
     run_start(&run, "tidegatectl", "token", "revoke", "watcher", "--file", gate.path, NULL);
     expect_run(&run, 0, "send the daemon SIGHUP");
     run_free(&run);
+    cr_assert_eq(stat(gate.path, &after), 0);
+    cr_assert(after.st_uid == before.st_uid && after.st_gid == before.st_gid &&
+                  after.st_mode == before.st_mode,
+              "the daemon may not read what is left");
     run_start(&run, "tidegatectl", "token", "revoke", "watcher", "--file", gate.path, NULL);
     expect_run(&run, 1, "has no token watcher");
     run_free(&run);
