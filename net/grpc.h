@@ -18,8 +18,8 @@
  *     connection's flow control, and so NET_GRPC_WINDOW_BYTES come at most;
  *   - streams that are reset, frames of one header block, and what is to be acknowledged: nghttp2
  *     ends the connection (rapid reset, CONTINUATION and PING floods);
- *   - a request that is not whole in request_timeout_ns, and an answer to a unary call that does
- * not move in write_timeout_ns, end their call.
+ *   - a request that is not whole in request_timeout_ns, and an answer that does not move in
+ *     write_timeout_ns, end their call; that of a stream may wait for as long as the stream lives.
  *
  * One struct net_grpc for each loop, owned by its thread. */
 #ifndef TG_NET_GRPC_H

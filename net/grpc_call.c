@@ -571,7 +571,8 @@ static void give_up(struct net_grpc_call *call)
 {
     while (call->first_out)
         free_first_out(call);
-    call->conn->grpc->stats.ended[NET_GRPC_RESOURCE_EXHAUSTED]++;
+    if (call->state != NET_GRPC_ENDED)
+        call->conn->grpc->stats.ended[NET_GRPC_RESOURCE_EXHAUSTED]++;
     if (call->state == NET_GRPC_RISEN)
         cancel_risen(call);
     call->state = NET_GRPC_ENDED;
@@ -710,6 +711,7 @@ void net_grpc_call_end(struct net_grpc_call *call, const struct net_grpc_status 
         end_at_once(call, status);
         return;
     }
+    call->moved_ns = call->conn->layer.loop->now_ns; /* a stream may have waited for long */
     call->status = *status;
     if (status->message)
         call->status.message = call->status_message = strdup(status->message);
@@ -723,7 +725,7 @@ static void check(struct net_grpc_call *call, int64_t now_ns)
     const struct net_grpc_options *options = &call->conn->grpc->options;
     bool is_reading = call->state == NET_GRPC_HEADERS || call->state == NET_GRPC_MESSAGE;
     bool is_live = call->state != NET_GRPC_ENDED && call->state != NET_GRPC_HEADERS;
-    bool is_endless = call->method && call->method->is_streamed;
+    bool is_endless = call->method && call->method->is_streamed && call->state != NET_GRPC_ENDED;
     if (call->first_out && !is_endless && now_ns - call->moved_ns > options->write_timeout_ns)
         give_up(call);
     else if (is_live && call->deadline_ns != 0 && now_ns >= call->deadline_ns)

@@ -144,7 +144,7 @@ static size_t put_field(uint8_t *out, const char *name, const char *value)
     return 3 + name_bytes + value_bytes;
 }
 
-static void say_headers(uint8_t stream, const char *path, const char *authorization)
+static void say_headers(uint8_t stream, const char *path, const char *name, const char *value)
 {
     uint8_t block[512];
     size_t bytes = put_field(block, ":method", "POST");
@@ -152,8 +152,8 @@ static void say_headers(uint8_t stream, const char *path, const char *authorizat
     bytes += put_field(block + bytes, ":authority", "here");
     bytes += put_field(block + bytes, ":path", path);
     bytes += put_field(block + bytes, "content-type", "application/grpc");
-    if (authorization)
-        bytes += put_field(block + bytes, "authorization", authorization);
+    if (value)
+        bytes += put_field(block + bytes, name, value);
     say_frame(HEADERS, END_HEADERS, stream, block, bytes);
 }
 
@@ -162,7 +162,8 @@ static const uint8_t empty_message[5];
 /* A whole call of GetServerTime. */
 static void say_call(uint8_t stream, const char *authorization)
 {
-    say_headers(stream, "/tidegate.v1.TidegateService/GetServerTime", authorization);
+    say_headers(stream, "/tidegate.v1.TidegateService/GetServerTime", "authorization",
+                authorization);
     say_frame(DATA, END_STREAM, stream, empty_message, sizeof(empty_message));
 }
 
@@ -194,14 +195,15 @@ static uint32_t heard(uint8_t type, uint8_t flags, uint32_t stream)
 
 /* --- the scene --- */
 
-static void begin(void)
+/* `write_ns`: how long an answer may stand still. */
+static void begin_with(int64_t write_ns, const void *settings, size_t settings_bytes)
 {
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     struct tg_fault fault;
     const int64_t long_ns = 600 * TG_NS_PER_S;
     struct net_grpc_options grpc = {.streams_max = 8,
                                     .request_timeout_ns = long_ns,
-                                    .write_timeout_ns = long_ns,
+                                    .write_timeout_ns = write_ns,
                                     .idle_timeout_ns = long_ns};
     struct net_options options = {.connections_max = 4,
                                   .in_flight_max = 64,
@@ -214,8 +216,13 @@ static void begin(void)
     cr_assert_eq(net_grpc_create(&grpc, &scene.grpc, &fault), TG_ERR_OK, "%s", fault.text);
     listen_and_connect(&options);
     say(preface, sizeof(preface) - 1);
-    say_frame(SETTINGS, 0, 0, NULL, 0);
+    say_frame(SETTINGS, 0, 0, settings, settings_bytes);
     TURN_UNTIL(heard(SETTINGS, 0, 0) == 2); /* its own, and that it has seen ours */
+}
+
+static void begin(void)
+{
+    begin_with(600 * TG_NS_PER_S, NULL, 0);
 }
 
 static void end(void)
@@ -294,11 +301,24 @@ Test(grpc_layer, puts_the_status_behind_what_was_answered_before_a_compressed_me
 {
     static const uint8_t list[] = {0, 0, 0, 0, 2, 0x3a, 0}, is_compressed[] = {1, 0, 0, 0, 0};
     begin();
-    say_headers(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", NULL);
+    say_headers(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", NULL, NULL);
     say_frame(DATA, 0, 1, list, sizeof(list));
     say_frame(DATA, 0, 1, is_compressed, sizeof(is_compressed));
     TURN_UNTIL(heard(HEADERS, END_STREAM, 1) == 1);
     cr_assert_eq(heard(HEADERS, 0, 1), 2, "the answer's own, and the status");
     cr_assert_eq(heard(DATA, 0, 1), 1, "the first message is answered");
+    end();
+}
+
+/* A stream waits for its peer for as long as it lives, and no longer. */
+Test(grpc_layer, resets_a_stream_whose_deadline_came_and_whose_peer_takes_nothing)
+{
+    static const uint8_t no_window[] = {0, 4, 0, 0, 0, 0};
+    begin_with(TG_NS_PER_MS, no_window, sizeof(no_window));
+    say_headers(1, "/grpc.health.v1.Health/Watch", "grpc-timeout", "1m");
+    say_frame(DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+    TURN_UNTIL(heard(RST_STREAM, 0, 1) == 1);
+    cr_assert_eq(net_grpc_stats(scene.grpc)->ended[NET_GRPC_DEADLINE_EXCEEDED], 1);
+    cr_assert_eq(net_grpc_stats(scene.grpc)->ended[NET_GRPC_RESOURCE_EXHAUSTED], 0);
     end();
 }
