@@ -181,6 +181,13 @@ static uint32_t cut(char *line, char *words[WORDS_MAX])
     return count;
 }
 
+/* A word as a fault repeats it, which goes to the log: a token that was put there by mistake is not
+ * told. */
+static const char *shown(const char *word)
+{
+    return strncmp(word, PREFIX, PREFIX_BYTES) == 0 ? PREFIX "..." : word;
+}
+
 static enum tg_error read_token_line(struct tg_token_file *file, char *const *words, uint32_t count,
                                      struct tg_fault *fault)
 {
@@ -194,16 +201,16 @@ static enum tg_error read_token_line(struct tg_token_file *file, char *const *wo
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "the id '%.32s' must be 1 to %d of a-z and 0-9: it is what stands "
                             "between tg_ and _ in the token",
-                            words[1], TG_TOKEN_ID_BYTES_MAX);
+                            shown(words[1]), TG_TOKEN_ID_BYTES_MAX);
     if (!tg_tenant_is_valid(words[2]))
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "the tenant '%.40s' must be 1 to %d of a-z, 0-9, '-', '_' and '.'",
-                            words[2], TG_TENANT_BYTES_MAX);
+                            shown(words[2]), TG_TENANT_BYTES_MAX);
     if (!tg_roles_parse(words[3], &entry->roles))
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "the roles '%.64s' must be one or more of submit, consume, operate "
                             "and read, with commas between, each once",
-                            words[3]);
+                            shown(words[3]));
     if (!read_hash(words[4], entry->hash)) /* whatever stands there is not repeated: see below */
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "the last word must be sha256: and 64 digits 0-9a-f, the hash of the "
@@ -249,14 +256,14 @@ static enum tg_error read_tenant_line(struct tg_token_file *file, char *const *w
     if (!tg_tenant_is_valid(words[1]))
         return tg_fault_set(fault, TG_ERR_INVALID,
                             "the tenant '%.40s' must be 1 to %d of a-z, 0-9, '-', '_' and '.'",
-                            words[1], TG_TENANT_BYTES_MAX);
+                            shown(words[1]), TG_TENANT_BYTES_MAX);
     entry->requests_per_s = entry->orders_per_s = TG_RATE_DEFAULT;
     for (uint32_t i = 2; i < count; i++)
         if (!read_rate(entry, words[i]))
             return tg_fault_set(fault, TG_ERR_INVALID,
                                 "'%.64s' must be requests_per_s=N or orders_per_s=N, each once, "
                                 "with 0 (no limit) to %d",
-                                words[i], TG_RATE_PER_S_MAX);
+                                shown(words[i]), TG_RATE_PER_S_MAX);
     for (uint32_t i = 0; i < file->tenant_count; i++)
         if (strcmp(file->tenants[i].name, words[1]) == 0)
             return tg_fault_set(fault, TG_ERR_INVALID, "the tenant '%s' stands twice", words[1]);

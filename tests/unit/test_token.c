@@ -218,14 +218,23 @@ Test(token, what_may_be_a_secret_is_not_repeated)
     char token[TG_TOKEN_BYTES_MAX + 1], text[256];
     struct tg_fault fault;
     cr_assert(tg_token_make(NULL, token));
-    const char *const forms[] = {"%s\n", "token a t read %s\n", "%s a t read " HASH "\n"};
+    const char *const forms[] = {"%s\n",
+                                 "token a t read %s\n",
+                                 "%s a t read " HASH "\n",
+                                 "token %s t read " HASH "\n",
+                                 "token a %s read " HASH "\n",
+                                 "token a t %s " HASH "\n",
+                                 "tenant %s\n",
+                                 "tenant t %s\n"};
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(text, sizeof(text), forms[i], token);
 #pragma GCC diagnostic pop
         cr_assert_eq(read_bytes(text, strlen(text), 0600, &fault), TG_ERR_INVALID);
-        cr_assert_null(strstr(fault.text, token + 3), "%s", fault.text);
+        char part[12]; /* a fault shows but the beginning of a long word */
+        snprintf(part, sizeof(part), "%.11s", token + 3);
+        cr_assert_null(strstr(fault.text, part), "%s", fault.text);
     }
 }
 
