@@ -577,6 +577,19 @@ static bool build_net(struct srv_core *core)
     return false;
 }
 
+static void publish_grpc_figures(struct srv_core *core)
+{
+    const struct net_grpc_stats *from = net_grpc_stats(core->grpc);
+    struct net_grpc_stats *to = &core->stats.grpc;
+    tg_count_set(&to->connections, from->connections);
+    tg_count_set(&to->calls, from->calls);
+    tg_count_set(&to->cancelled, from->cancelled);
+    tg_count_set(&to->refused, from->refused);
+    tg_count_set(&to->broken, from->broken);
+    for (int code = 0; code < NET_GRPC_CODE_COUNT; code++)
+        tg_count_set(&to->ended[code], from->ended[code]);
+}
+
 /* For srv_stats_fill on other cores, and the admin thread. */
 static void publish_figures(struct srv_core *core)
 {
@@ -591,6 +604,8 @@ static void publish_figures(struct srv_core *core)
     tg_count_set(&core->stats.bytes_received, net->bytes_received);
     tg_count_set(&core->stats.bytes_sent, net->bytes_sent);
     tg_count_set(&core->stats.lane_orders, srv_lanes_waiting(core));
+    if (core->grpc)
+        publish_grpc_figures(core);
 }
 
 /* Nothing of this core's connections is on its way any more. */

@@ -157,8 +157,9 @@ struct srv_core_stats {
     uint64_t connections_accepted, connections_closed, frames, bad_frames;
     uint64_t connections_refused, connections_timed_out, connections_overflowed;
     uint64_t bytes_received, bytes_sent;
-    uint64_t turns;       /* of its loop: what server/notify.h watches */
-    uint64_t lane_orders; /* that wait, as of the last turn */
+    uint64_t turns;             /* of its loop: what server/notify.h watches */
+    uint64_t lane_orders;       /* that wait, as of the last turn */
+    struct net_grpc_stats grpc; /* a copy likewise; 0 without gRPC */
 };
 
 struct srv_principals; /* server/identity.h */

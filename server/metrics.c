@@ -151,11 +151,12 @@ static void write_cores(struct writing *w, const char *name, const char *type, c
     }
 }
 
-#define CORE_FIGURE(name)                                                                          \
+#define CORE_FIGURE_AS(name, field)                                                                \
     static uint64_t name##_of(const struct srv_core *core)                                         \
     {                                                                                              \
-        return tg_count_read(&core->stats.name);                                                   \
+        return tg_count_read(&core->stats.field);                                                  \
     }
+#define CORE_FIGURE(name) CORE_FIGURE_AS(name, name)
 CORE_FIGURE(connections_accepted)
 CORE_FIGURE(connections_refused)
 CORE_FIGURE(connections_timed_out)
@@ -169,6 +170,11 @@ CORE_FIGURE(unauthenticated)
 CORE_FIGURE(denied)
 CORE_FIGURE(limited)
 CORE_FIGURE(lane_orders)
+CORE_FIGURE_AS(grpc_connections, grpc.connections)
+CORE_FIGURE_AS(grpc_calls, grpc.calls)
+CORE_FIGURE_AS(grpc_cancelled, grpc.cancelled)
+CORE_FIGURE_AS(grpc_refused, grpc.refused)
+CORE_FIGURE_AS(grpc_broken, grpc.broken)
 
 static uint64_t connections_of(const struct srv_core *core)
 {
@@ -207,6 +213,42 @@ static void write_identity(struct writing *w)
                 "Requests refused because the token does not have the role.", denied_of);
     write_cores(w, "tidegate_limited_total", "counter",
                 "Requests refused by the limits of a tenant.", limited_of);
+}
+
+/* All 0 without a gRPC listener. */
+static void write_grpc(struct writing *w)
+{
+    static const char *const codes[NET_GRPC_CODE_COUNT] = {
+        [NET_GRPC_OK] = "OK",
+        [NET_GRPC_CANCELLED] = "CANCELLED",
+        [NET_GRPC_UNKNOWN] = "UNKNOWN",
+        [NET_GRPC_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+        [NET_GRPC_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+        [NET_GRPC_NOT_FOUND] = "NOT_FOUND",
+        [NET_GRPC_PERMISSION_DENIED] = "PERMISSION_DENIED",
+        [NET_GRPC_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+        [NET_GRPC_UNIMPLEMENTED] = "UNIMPLEMENTED",
+        [NET_GRPC_INTERNAL] = "INTERNAL",
+        [NET_GRPC_UNAVAILABLE] = "UNAVAILABLE",
+        [NET_GRPC_UNAUTHENTICATED] = "UNAUTHENTICATED",
+    };
+    write_cores(w, "tidegate_grpc_connections_total", "counter", "Connections that spoke gRPC.",
+                grpc_connections_of);
+    write_cores(w, "tidegate_grpc_calls_total", "counter", "Calls that began.", grpc_calls_of);
+    write_cores(w, "tidegate_grpc_cancelled_total", "counter",
+                "Calls that the caller cancelled before their status.", grpc_cancelled_of);
+    write_cores(w, "tidegate_grpc_refused_total", "counter",
+                "Other protocols and requests that are no gRPC, turned away.", grpc_refused_of);
+    write_cores(w, "tidegate_grpc_broken_total", "counter",
+                "Connections that broke HTTP/2, or its bounds.", grpc_broken_of);
+    srv_family(&w->out, "tidegate_grpc_statuses_total", "counter", "Statuses sent, by code.");
+    for (int code = 0; code < NET_GRPC_CODE_COUNT; code++) {
+        uint64_t sent = 0;
+        for (uint64_t i = 0; i < w->threads; i++)
+            sent += tg_count_read(&w->server->cores[i].stats.grpc.ended[code]);
+        if (codes[code])
+            labelled(w, "code", codes[code], sent);
+    }
 }
 
 /* Of the native and the gRPC listeners; all 0 without TLS. */
@@ -501,6 +543,7 @@ void srv_metrics_write(struct srv_admin *admin, struct srv_body *body)
     write_orders(&w);
     write_connections(&w);
     write_identity(&w);
+    write_grpc(&w);
     write_tls(&w);
     write_queues(&w);
     write_commits(&w);

@@ -2,8 +2,8 @@
  *
  * A virtual machine gives memory that lay free for some seconds back to its host, and whoever
  * touches it next waits for the host: 2 to 5 s a GiB where it is 0.1 s otherwise. A recovery that
- * follows a pause would be measured with that in it. This, right before it, sees to it that it finds
- * what it would find on a machine of its own.
+ * follows a pause would be measured with that in it. This, right before it, sees to it that it
+ * finds what it would find on a machine of its own.
  *
  * usage: warm [--mib 2048]
  */
