@@ -80,9 +80,11 @@ static void refuse_late(struct srv_core *core, struct net_conn *conn, uint64_t c
     uint32_t *uses = net_conn_uses(conn, NET_USE_LATES);
     if (admission->late_count == SRV_LATES_MAX || *uses == SRV_CONN_LATES_MAX) {
         tg_count(&core->stats.unauthenticated, 1);
-        net_conn_fail(core->net, conn, correlation_id,
-                      TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED,
-                      "too many requests with tokens that are not in force");
+        static const char words[] = "too many requests with tokens that are not in force";
+        const int code = TIDEGATE__V1__ERROR_CODE__ERROR_CODE_UNAUTHENTICATED;
+        net_conn_fail(core->net, conn, correlation_id, code, words);
+        if (net_conn_is_open(conn)) /* of gRPC that was the call alone */
+            net_conn_fail(core->net, conn, 0, code, words);
         return;
     }
     ++*uses;

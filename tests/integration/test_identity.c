@@ -708,6 +708,31 @@ Test(identity, a_channel_whose_token_came_too_early_is_let_in_once_it_is_in_forc
     gate_end(&gate);
 }
 
+Test(identity, who_calls_on_and_on_with_refused_tokens_loses_the_channel)
+{
+    struct gate gate;
+    char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
+    gate_prepare(&gate);
+    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
+    cr_assert(tg_token_make("all", other));
+    gate_start(&gate, "grpc.listen=127.0.0.1:0");
+    struct caller *caller = caller_open(&gate.daemon, 65535);
+    char value[TG_TOKEN_BYTES_MAX + 16];
+    snprintf(value, sizeof(value), "Bearer %s", other);
+    struct caller_call *calls[17];
+    for (int i = 0; i < 17; i++)
+        calls[i] = caller_say(caller, "GetServerTime", "authorization", value, NULL, 0);
+    caller_wait_end(caller);
+    for (int i = 0; i < 17; i++)
+        cr_assert(calls[i]->status != 0);
+    cr_assert(caller->heard_goaway);
+    caller_close(caller);
+    caller = caller_open(&gate.daemon, 65535);
+    cr_assert_eq(call_with(caller, token), 0);
+    caller_close(caller);
+    gate_end(&gate);
+}
+
 /* --- the audit log --- */
 
 /* Waits until a line of the file holds all of these words, up to a NULL. */
