@@ -211,8 +211,9 @@ static inline bool net_conn_is_over(const struct net_loop *loop, const struct ne
  * rest is held. */
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data,
                     size_t bytes);
-/* The same with one whole frame, which is not settled yet: it must stay where it is. */
-void net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
+/* The same with one whole frame, which is not settled yet: it must stay where it is. False: it has
+ * to wait, and there is no memory for that; nothing was done. */
+bool net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
                     size_t bytes);
 /* All that was handed on is done with. */
 void net_input_settle(struct net_loop *loop);

@@ -323,6 +323,17 @@ void net_grpc_call_begin(struct net_grpc_call *call)
 
 /* --- its message --- */
 
+static void end_for_memory(struct net_grpc_call *call)
+{
+    struct net_grpc_status status = {
+        .code = NET_GRPC_RESOURCE_EXHAUSTED,
+        .reason = "OVERLOADED",
+        .message = "the memory for unfinished requests is used up: come later",
+        .retry_ms = TG_RETRY_AFTER_MS,
+    };
+    net_grpc_call_end(call, &status);
+}
+
 /* Memory for a message of the size that its head told. */
 static bool reserve(struct net_grpc_call *call)
 {
@@ -354,15 +365,8 @@ static void take_head(struct net_grpc_call *call)
                 : "the message is above 64 KiB: send it in parts");
     else if (call->messages > 0 && !call->method->takes_many)
         end(call, NET_GRPC_INVALID_ARGUMENT, "TOO_MANY_MESSAGES", "this method takes one message");
-    else if (!reserve(call)) {
-        struct net_grpc_status status = {
-            .code = NET_GRPC_RESOURCE_EXHAUSTED,
-            .reason = "OVERLOADED",
-            .message = "the memory for unfinished requests is used up: come later",
-            .retry_ms = TG_RETRY_AFTER_MS,
-        };
-        net_grpc_call_end(call, &status);
-    }
+    else if (!reserve(call))
+        end_for_memory(call);
 }
 
 /* A whole message is there. One of a request of Tidegate's rises when the peer is done. */
@@ -497,8 +501,10 @@ static void tell_token(struct net_grpc_call *call)
     call->token = NULL;
     conn->rising = NET_GRPC_NO_CALL; /* whoever is cancelled while it waits is not in it */
     conn->layer.conn->deadline_ns = 0;
-    net_layer_rise(&conn->layer, begin, (size_t)(out - begin));
-    net_layer_settle(&conn->layer); /* it lies on our stack */
+    if (!net_layer_rise(&conn->layer, begin, (size_t)(out - begin)))
+        net_conn_finish(conn->layer.loop,
+                        conn->layer.conn); /* nobody may go on as who was before */
+    net_layer_settle(&conn->layer);        /* it lies on our stack */
 }
 
 static void rise(struct net_grpc_call *call)
@@ -510,7 +516,8 @@ static void rise(struct net_grpc_call *call)
     call->state = NET_GRPC_RISEN;
     conn->rising = name;
     conn->layer.conn->deadline_ns = call->deadline_ns;
-    net_layer_rise(&conn->layer, frame, (size_t)(message + call->size - frame));
+    if (!net_layer_rise(&conn->layer, frame, (size_t)(message + call->size - frame)))
+        end_for_memory(call);
 }
 
 /* What rose together is settled together; their messages stay where they are until then. */

@@ -118,20 +118,28 @@ bool net_input_hold(struct net_loop *loop, int64_t bytes)
     return true;
 }
 
-static bool hold(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
+/* False when memory is used up; nothing was done then. */
+static bool keep(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
-    if (!reserve(loop, conn, conn->held_bytes + bytes)) {
-        net_input_settle(loop);
-        net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
-                      "the memory for unfinished frames is used up: send smaller frames, read the "
-                      "answers, or come later");
+    if (!reserve(loop, conn, conn->held_bytes + bytes))
         return false;
-    }
     if (conn->held_bytes == 0)
         conn->held_since_ns = loop->now_ns;
     memcpy(conn->held + conn->held_start + conn->held_bytes, data, bytes);
     conn->held_bytes += (uint32_t)bytes;
     return true;
+}
+
+/* The same of a stream of frames, which cannot go on without it. */
+static bool hold(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)
+{
+    if (keep(loop, conn, data, bytes))
+        return true;
+    net_input_settle(loop);
+    net_conn_fail(loop, conn, 0, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_OVERLOADED,
+                  "the memory for unfinished frames is used up: send smaller frames, read the "
+                  "answers, or come later");
+    return false;
 }
 
 /* Nothing is held any more. The buffer stays for the next cut frame while memory is plentiful. */
@@ -258,15 +266,14 @@ static size_t cut(struct net_loop *loop, struct net_conn *conn, const uint8_t *d
     return taken;
 }
 
-void net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
+bool net_input_rise(struct net_loop *loop, struct net_conn *conn, const uint8_t *frame,
                     size_t bytes)
 {
     size_t share = share_of(loop, conn, bytes);
     if (share == 0 && !conn->paused)
         wait_for_turn(loop, conn);
     size_t taken = conn->paused ? 0 : cut(loop, conn, frame, bytes, share);
-    if (taken < bytes && conn->state == NET_CONN_OPEN)
-        hold(loop, conn, frame + taken, bytes - taken);
+    return taken == bytes || conn->state != NET_CONN_OPEN || keep(loop, conn, frame, bytes);
 }
 
 void net_input_take(struct net_loop *loop, struct net_conn *conn, const uint8_t *data, size_t bytes)

@@ -45,10 +45,10 @@ bool net_layer_may_rise(const struct net_layer *layer)
     return !conn->paused;
 }
 
-void net_layer_rise(struct net_layer *layer, const uint8_t *frame, size_t bytes)
+bool net_layer_rise(struct net_layer *layer, const uint8_t *frame, size_t bytes)
 {
     tg_assert(layer->conn->is_multiplexed);
-    net_input_rise(layer->loop, layer->conn, frame, bytes);
+    return net_input_rise(layer->loop, layer->conn, frame, bytes);
 }
 
 void net_layer_settle(struct net_layer *layer)

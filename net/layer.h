@@ -131,8 +131,9 @@ void net_layer_end(struct net_layer *layer);
 bool net_layer_may_rise(const struct net_layer *layer);
 
 /* Hands up one whole native frame. The bytes stay valid until net_layer_settle; the handler may put
- * it back, then it waits in memory of the connection, and no other may rise. */
-void net_layer_rise(struct net_layer *layer, const uint8_t *frame, size_t bytes);
+ * it back, then it waits in memory of the connection, and no other may rise. False: there is no
+ * such memory, nothing was done for the frame. */
+bool net_layer_rise(struct net_layer *layer, const uint8_t *frame, size_t bytes);
 
 /* Frames that rose are done with. */
 void net_layer_settle(struct net_layer *layer);

@@ -20,6 +20,7 @@
 #define TURNS_MAX  20000
 #define HEARD_MAX  65536
 #define FRAMES_MAX 64
+#define HELD_MAX   (32 * 1024)
 
 /* Of HTTP/2. */
 enum {
@@ -209,7 +210,7 @@ static void begin_with(int64_t write_ns, const void *settings, size_t settings_b
                                   .in_flight_max = 64,
                                   .output_bytes_max = 65536,
                                   .output_chunks = 256,
-                                  .held_bytes_max = 8 << 20,
+                                  .held_bytes_max = HELD_MAX,
                                   .idle_timeout_ns = long_ns,
                                   .frame_timeout_ns = long_ns,
                                   .write_timeout_ns = long_ns};
@@ -320,5 +321,22 @@ Test(grpc_layer, resets_a_stream_whose_deadline_came_and_whose_peer_takes_nothin
     TURN_UNTIL(heard(RST_STREAM, 0, 1) == 1);
     cr_assert_eq(net_grpc_stats(scene.grpc)->ended[NET_GRPC_DEADLINE_EXCEEDED], 1);
     cr_assert_eq(net_grpc_stats(scene.grpc)->ended[NET_GRPC_RESOURCE_EXHAUSTED], 0);
+    end();
+}
+
+/* The memory for what waits has room for the message, and none for its frame beside it. */
+Test(grpc_layer, ends_a_call_alone_when_there_is_no_memory_to_let_its_frame_wait)
+{
+    static const uint8_t message[5 + 1000] = {0, 0, 0, 1000 >> 8, 1000 & 0xff};
+    begin();
+    scene.is_putting_back = true;
+    say_headers(1, "/tidegate.v1.TidegateService/GetServerTime", NULL, NULL);
+    say_frame(DATA, END_STREAM, 1, message, sizeof(message));
+    TURN_UNTIL(heard(HEADERS, END_STREAM, 1) == 1);
+    cr_assert_eq(net_grpc_stats(scene.grpc)->ended[NET_GRPC_RESOURCE_EXHAUSTED], 1);
+    scene.is_putting_back = false;
+    say_call(3, NULL);
+    TURN_UNTIL(scene.taken_count == 1);
+    cr_assert_eq(heard(GOAWAY, 0, 0), 0);
     end();
 }
