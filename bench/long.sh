@@ -14,7 +14,7 @@ long_fill() {
 
 # Memory that the host need not find first: bench/limits/warm.c. Three GiB, or a quarter of what there is.
 long_warm() {
-    "$build/bench/warm" --mib "$(awk '/^MemAvailable/ { mib = $2 / 4096; printf "%d", mib > 3072 ? 3072 : mib < 1 ? 1 : mib }' /proc/meminfo)"
+    "$build/bench/warm" --mib "$(awk '/^MemAvailable/ { mib = $2 / 4096; printf "%d", (mib > 3072) ? 3072 : mib + 1 }' /proc/meminfo)"
 }
 
 # Throughput on a database of grown_orders against an empty one, in turns; recovery; the longest commit.

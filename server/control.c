@@ -199,7 +199,7 @@ void srv_control_decide(struct srv_core *core, struct srv_control *control)
 {
     /* Those that may have begun to wait are looked at where they are decided: server/life.c. */
     bool is_life = control->way->decide == srv_life_decide;
-    control->is_late = !is_life && srv_core_is_late(core, &control->address);
+    control->is_late = !is_life && srv_core_is_late(core, control->address.deadline_ns);
     if (control->is_late || control->way->decide(core, control))
         srv_control_finish(core, control);
 }

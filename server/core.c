@@ -220,7 +220,7 @@ static void on_frame(void *context, struct net_conn *conn, struct tg_bytes body)
                       "the frame holds no tidegate.v1.Request");
         return;
     }
-    if (srv_core_is_late(core, &(struct srv_address){.deadline_ns = net_conn_deadline_ns(conn)})) {
+    if (srv_core_is_late(core, net_conn_deadline_ns(conn))) {
         srv_message_fail_late(core, conn, envelope.correlation_id);
         return;
     }

@@ -282,10 +282,9 @@ static inline void srv_core_spend(struct srv_core *core, uint32_t work)
 
 /* The caller has stopped waiting: what is not decided is not done. An order is then answered with
  * TG_UNSPECIFIED as its verdict, which srv_orders_deliver makes an ErrorResponse of. */
-static inline bool srv_core_is_late(const struct srv_core *core, const struct srv_address *address)
+static inline bool srv_core_is_late(const struct srv_core *core, int64_t deadline_ns)
 {
-    return __builtin_expect(address->deadline_ns != 0, 0) &&
-           core->now_mono_ns >= address->deadline_ns;
+    return __builtin_expect(deadline_ns != 0, 0) && core->now_mono_ns >= deadline_ns;
 }
 
 /* The turn has work left for another one. */

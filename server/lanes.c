@@ -144,7 +144,7 @@ static bool go_on(struct srv_core *core, struct srv_lane *lane)
     waiting->order.external_id = waiting->external_id;
     struct eng_item *item = &core->shard->engine->catalog.items[waiting->item];
     struct tg_answer answer = {.verdict = TG_UNSPECIFIED};
-    if (!srv_core_is_late(core, &waiting->address) &&
+    if (!srv_core_is_late(core, waiting->address.deadline_ns) &&
         !srv_orders_decide(core, item, &waiting->order, &waiting->address, &answer))
         return true;
     if (reply) {

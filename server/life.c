@@ -147,7 +147,8 @@ static bool decide(struct srv_core *core, struct srv_control *control, enum eng_
 {
     struct eng_unit unit = {.journal = &core->journal};
     struct eng_take take;
-    control->is_late = acquired != ENG_NOT_TAKEN && srv_core_is_late(core, &control->address);
+    control->is_late =
+        acquired != ENG_NOT_TAKEN && srv_core_is_late(core, control->address.deadline_ns);
     enum eng_step step = ENG_FINAL;
     if (control->is_late)
         srv_control_refuse(control, TG_UNSPECIFIED, TG_FIELD_NONE);

@@ -141,7 +141,7 @@ bool srv_orders_forwarded(struct srv_core *core, struct srv_request *request)
     request->order.external_id = request->external_id;
     struct eng_item *item = &core->shard->engine->catalog.items[request->item];
     struct tg_answer answer = {.verdict = TG_UNSPECIFIED};
-    if (srv_core_is_late(core, &request->address) ||
+    if (srv_core_is_late(core, request->address.deadline_ns) ||
         decide_or_wait(core, item, &request->order, &request->address, &answer)) {
         *reply = (struct srv_reply){.address = request->address, .answer = answer};
         srv_core_push_reply(core, request->address.core);
@@ -299,22 +299,26 @@ void srv_orders_decide_staged(struct srv_core *core)
     core->staged_count = 0;
 }
 
-/* False when the order is a cart: nothing was done. */
-static bool place(struct srv_core *core, struct tg_bytes message, const struct srv_address *address)
+/* The place where the next order is staged; whoever takes it writes the address there. */
+static struct srv_staged *next_staged(struct srv_core *core)
 {
-    struct srv_staged *staged = &core->staged[core->staged_count];
+    return &core->staged[core->staged_count];
+}
+
+/* False when the order is a cart: nothing was done. */
+static bool place(struct srv_core *core, struct tg_bytes message, struct srv_staged *staged)
+{
     struct tg_answer answer;
     const struct tg_order *order = &staged->order;
     switch (read_order(message, &staged->order, &answer)) {
     case READ_ORDER:
         break;
     case READ_REFUSED:
-        answer_now(core, address, &answer);
+        answer_now(core, &staged->address, &answer);
         return true;
     case READ_CART:
         return false;
     }
-    staged->address = *address;
     staged->item_begin = eng_catalog_item_begin(&core->shard->engine->catalog, order->sale_id,
                                                 order->sku, order->sku_bytes);
     if (++core->staged_count == SRV_STAGED_MAX)
@@ -325,13 +329,14 @@ static bool place(struct srv_core *core, struct tg_bytes message, const struct s
 void srv_orders_place(struct srv_core *core, struct net_conn *conn,
                       const struct tg_envelope *envelope)
 {
-    struct srv_address address = {
+    struct srv_staged *staged = next_staged(core);
+    staged->address = (struct srv_address){
         .conn = net_conn_name(conn),
         .correlation_id = envelope->correlation_id,
         .core = (uint16_t)core->core,
         .deadline_ns = net_conn_deadline_ns(conn),
     };
-    if (place(core, envelope->body, &address))
+    if (place(core, envelope->body, staged))
         return;
     if (!srv_core_has_work_left(core)) {
         net_conn_put_back(core->net, conn, NET_LINE_WORK);
@@ -405,9 +410,12 @@ void srv_orders_place_batch(struct srv_core *core, struct net_conn *conn,
     struct tg_bytes body = envelope->body, order;
     bool malformed = false;
     struct tg_answer batched = refusal(TG_INVALID_ARGUMENT, TG_FIELD_LINES_BATCHED);
-    for (; tg_orders_next(&body, &order, &malformed); address.position++)
-        if (!place(core, order, &address))
+    for (; tg_orders_next(&body, &order, &malformed); address.position++) {
+        struct srv_staged *staged = next_staged(core);
+        staged->address = address;
+        if (!place(core, order, staged))
             answer_now(core, &address, &batched);
+    }
     srv_orders_decide_staged(core);
     if (batch->unanswered == 0)
         batch_answer(core, batch, conn);

@@ -11,7 +11,7 @@ function escaped(text) {
 }
 /^# Takes / { takes = substr($0, 3); next }
 /^# / { about = substr($0, 3); next }
-/^#?[a-z_]+ = / {
+/^#?[a-z_]+ =/ {
     sub(/^#/, "")
     print ".TP"
     print ".B " escaped($1)
