@@ -632,16 +632,22 @@ void net_grpc_call_say_copy(struct net_grpc_call *call, const uint8_t *data, siz
     net_grpc_call_say(call, copy, bytes, copy, (uint32_t)bytes);
 }
 
+/* Of the five bytes in front of a message: that it is not compressed, and its size, highest first.
+ */
+static uint8_t head_byte(const struct net_grpc_out *out, uint32_t at)
+{
+    if (at == 0)
+        return 0;
+    return (uint8_t)(out->size >> (8 * (NET_GRPC_HEAD_BYTES - 1 - at)));
+}
+
 size_t net_grpc_call_read(struct net_grpc_call *call, uint8_t *out, size_t room)
 {
     size_t bytes = 0;
     while (call->first_out && bytes < room) {
         struct net_grpc_out *first = call->first_out;
         for (; first->sent < NET_GRPC_HEAD_BYTES && bytes < room; first->sent++)
-            out[bytes++] =
-                first->sent == 0
-                    ? 0
-                    : (uint8_t)(first->size >> (8 * (NET_GRPC_HEAD_BYTES - 1 - first->sent)));
+            out[bytes++] = head_byte(first, first->sent);
         if (first->sent < NET_GRPC_HEAD_BYTES)
             break;
         size_t at = first->sent - NET_GRPC_HEAD_BYTES;
