@@ -152,6 +152,7 @@ uint8_t *peer_put_number(uint8_t *at, uint32_t field, uint64_t value)
 uint8_t *peer_put_bytes(uint8_t *at, uint32_t field, const void *bytes, size_t size)
 {
     at = peer_put_varint(peer_put_varint(at, (uint64_t)field << 3 | 2), size);
-    memcpy(at, bytes, size);
+    if (size > 0) /* {NULL, 0} is no bytes */
+        memcpy(at, bytes, size);
     return at + size;
 }
