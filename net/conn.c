@@ -606,7 +606,7 @@ bool net_conn_turn_foreign(struct net_loop *loop, struct net_conn *conn, const u
     enum net_speech speech = net_speech_of(data, bytes);
     if (speech == NET_SPEECH_OTHER || conn->held_bytes > 0 || conn->state != NET_CONN_OPEN)
         return false;
-    size_t size = net_speech_answer(speech, answer,
+    size_t size = net_speech_answer(speech, NET_SPEECH_ENHANCE_YOUR_CALM, answer,
                                     "this port speaks Tidegate's native protocol: gRPC and HTTP "
                                     "have listeners of their own");
     if (speech == NET_SPEECH_TLS)

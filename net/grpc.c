@@ -86,7 +86,7 @@ static bool refuse(struct net_grpc_conn *conn, const uint8_t *data, size_t bytes
         "this port speaks gRPC: HTTP/2 without upgrade, or with TLS where that is configured";
     uint8_t answer[NET_SPEECH_ANSWER_BYTES];
     enum net_speech speech = net_speech_of(data, bytes);
-    size_t size = net_speech_answer(speech, answer, message);
+    size_t size = net_speech_answer(speech, NET_SPEECH_ENHANCE_YOUR_CALM, answer, message);
     if (speech == NET_SPEECH_OTHER)
         size =
             net_conn_refusal(answer, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_FRAME, message);
@@ -293,7 +293,8 @@ static bool is_in_time(struct net_layer *layer, int64_t now_ns)
 static size_t turn_away(uint8_t *out, size_t room, const char *message)
 {
     uint8_t answer[NET_SPEECH_ANSWER_BYTES];
-    size_t bytes = net_speech_answer(NET_SPEECH_HTTP2, answer, message);
+    size_t bytes =
+        net_speech_answer(NET_SPEECH_HTTP2, NET_SPEECH_ENHANCE_YOUR_CALM, answer, message);
     if (bytes > room)
         return 0;
     memcpy(out, answer, bytes);

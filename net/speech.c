@@ -7,7 +7,6 @@
 #define FRAME_HEADER_BYTES 9
 #define FRAME_SETTINGS     4
 #define FRAME_GOAWAY       7
-#define ENHANCE_YOUR_CALM  11
 
 static bool begins(const uint8_t *data, size_t bytes, const char *word)
 {
@@ -34,7 +33,7 @@ enum net_speech net_speech_of(const uint8_t *data, size_t bytes)
 static size_t answer_http1(uint8_t *out, const char *message)
 {
     return (size_t)snprintf((char *)out, NET_SPEECH_ANSWER_BYTES,
-                            "HTTP/1.1 505 HTTP Version Not Supported\r\n"
+                            "HTTP/1.1 400 Bad Request\r\n"
                             "Content-Type: text/plain; charset=utf-8\r\n"
                             "Content-Length: %zu\r\n"
                             "Connection: close\r\n"
@@ -52,18 +51,19 @@ static size_t put_frame(uint8_t *out, uint8_t type, size_t payload_bytes)
 }
 
 /* Our settings, none, and GOAWAY, whose text most clients show to their user. */
-static size_t answer_http2(uint8_t *out, const char *message)
+static size_t answer_http2(uint8_t *out, enum net_speech_end end, const char *message)
 {
     size_t text_bytes = strlen(message);
     size_t bytes = put_frame(out, FRAME_SETTINGS, 0);
     bytes += put_frame(out + bytes, FRAME_GOAWAY, 8 + text_bytes);
     memset(out + bytes, 0, 8);
-    out[bytes + 7] = ENHANCE_YOUR_CALM;
+    out[bytes + 7] = (uint8_t)end;
     memcpy(out + bytes + 8, message, text_bytes);
     return bytes + 8 + text_bytes;
 }
 
-size_t net_speech_answer(enum net_speech speech, uint8_t *out, const char *message)
+size_t net_speech_answer(enum net_speech speech, enum net_speech_end end, uint8_t *out,
+                         const char *message)
 {
     /* A fatal alert, protocol_version: who asks gets no text from TLS. */
     static const uint8_t alert[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46};
@@ -71,7 +71,7 @@ size_t net_speech_answer(enum net_speech speech, uint8_t *out, const char *messa
     case NET_SPEECH_HTTP1:
         return answer_http1(out, message);
     case NET_SPEECH_HTTP2:
-        return answer_http2(out, message);
+        return answer_http2(out, end, message);
     case NET_SPEECH_TLS:
         memcpy(out, alert, sizeof(alert));
         return sizeof(alert);

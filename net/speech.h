@@ -24,8 +24,15 @@ enum net_speech {
 /* By the first bytes, of which three tell. No native frame begins like the others. */
 enum net_speech net_speech_of(const uint8_t *data, size_t bytes);
 
+/* Why HTTP/2 ends: error codes of RFC 9113, 7. */
+enum net_speech_end {
+    NET_SPEECH_ENHANCE_YOUR_CALM = 11,
+    NET_SPEECH_INADEQUATE_SECURITY = 12,
+};
+
 /* Writes, at most NET_SPEECH_ANSWER_BYTES, what tells the peer `message` in its own language;
  * returns its size, 0 for NET_SPEECH_OTHER. `message` is one line of at most 200 bytes. */
-size_t net_speech_answer(enum net_speech speech, uint8_t *out, const char *message);
+size_t net_speech_answer(enum net_speech speech, enum net_speech_end end, uint8_t *out,
+                         const char *message);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/conn.h"
+#include "net/speech.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -89,34 +90,14 @@ static void tell(const struct tls_layer *tls, const char *what, const char *why)
 
 static const char words[] = "this port speaks TLS: connect with TLS (tidegatectl: --tls)";
 
-static size_t refuse_http1(uint8_t *out, size_t room)
-{
-    int size = snprintf((char *)out, room,
-                        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"
-                        "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
-                        sizeof(words), words);
-    return (size_t)size;
-}
-
-/* SETTINGS, which must come first, and GOAWAY with INADEQUATE_SECURITY and the words. */
-static size_t refuse_http2(uint8_t *out)
-{
-    static const uint8_t head[] = {0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, sizeof(words) - 1 + 8, 7, 0, 0,
-                                   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12};
-    memcpy(out, head, sizeof(head));
-    memcpy(out + sizeof(head), words, sizeof(words) - 1);
-    return sizeof(head) + sizeof(words) - 1;
-}
-
 /* In what the peer speaks, as far as there is such a thing. False, as `take` has it. */
 static bool refuse(struct tls_layer *tls, enum tls_speech speech)
 {
-    uint8_t out[512];
+    uint8_t out[NET_SPEECH_ANSWER_BYTES];
     size_t bytes = 0;
-    if (speech == TLS_SPEECH_HTTP1)
-        bytes = refuse_http1(out, sizeof(out));
-    else if (speech == TLS_SPEECH_HTTP2)
-        bytes = refuse_http2(out);
+    if (speech == TLS_SPEECH_HTTP1 || speech == TLS_SPEECH_HTTP2)
+        bytes = net_speech_answer(speech == TLS_SPEECH_HTTP1 ? NET_SPEECH_HTTP1 : NET_SPEECH_HTTP2,
+                                  NET_SPEECH_INADEQUATE_SECURITY, out, words);
     else if (strcmp(tls->shared->protocol, TLS_PROTOCOL_NATIVE) == 0)
         bytes = net_conn_refusal(out, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_FRAME, words);
     tg_assert(bytes <= sizeof(out));

@@ -58,9 +58,9 @@ Test(grpc, http1_is_told_what_the_port_speaks)
     static const char get[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     char answer[2048];
     caller_raw(daemon_.grpc_port, get, strlen(get), answer, sizeof(answer));
-    cr_assert(strstr(answer, "HTTP/1.1 505 ") == answer && strstr(answer, "gRPC"), "%s", answer);
+    cr_assert(strstr(answer, "HTTP/1.1 400 ") == answer && strstr(answer, "gRPC"), "%s", answer);
     caller_raw(daemon_.port, get, strlen(get), answer, sizeof(answer));
-    cr_assert(strstr(answer, "HTTP/1.1 505 ") == answer && strstr(answer, "native"), "%s", answer);
+    cr_assert(strstr(answer, "HTTP/1.1 400 ") == answer && strstr(answer, "native"), "%s", answer);
     expect_service();
     stop(client);
 }
