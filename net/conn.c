@@ -604,7 +604,8 @@ bool net_conn_turn_foreign(struct net_loop *loop, struct net_conn *conn, const u
 {
     uint8_t answer[NET_SPEECH_ANSWER_BYTES];
     enum net_speech speech = net_speech_of(data, bytes);
-    if (speech == NET_SPEECH_OTHER || conn->held_bytes > 0 || conn->state != NET_CONN_OPEN)
+    bool is_foreign = speech != NET_SPEECH_OTHER && speech != NET_SPEECH_UNKNOWN;
+    if (!is_foreign || conn->held_bytes > 0 || conn->state != NET_CONN_OPEN)
         return false;
     size_t size = net_speech_answer(speech, NET_SPEECH_ENHANCE_YOUR_CALM, answer,
                                     "this port speaks Tidegate's native protocol: gRPC and HTTP "

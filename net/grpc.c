@@ -87,7 +87,7 @@ static bool refuse(struct net_grpc_conn *conn, const uint8_t *data, size_t bytes
     uint8_t answer[NET_SPEECH_ANSWER_BYTES];
     enum net_speech speech = net_speech_of(data, bytes);
     size_t size = net_speech_answer(speech, NET_SPEECH_ENHANCE_YOUR_CALM, answer, message);
-    if (speech == NET_SPEECH_OTHER)
+    if (size == 0)
         size =
             net_conn_refusal(answer, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_FRAME, message);
     conn->is_foreign = true;

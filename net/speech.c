@@ -18,15 +18,17 @@ enum net_speech net_speech_of(const uint8_t *data, size_t bytes)
 {
     static const char *const methods[] = {"GET ",   "POST ",    "PUT ",     "HEAD ", "DELETE ",
                                           "PATCH ", "OPTIONS ", "CONNECT ", "TRACE "};
-    if (bytes < 3)
-        return NET_SPEECH_OTHER;
-    if (data[0] == 0x16 && data[1] == 0x03 && data[2] <= 0x04)
-        return NET_SPEECH_TLS;
+    if (bytes == 0)
+        return NET_SPEECH_UNKNOWN;
+    if (data[0] == 0x16 && bytes == 1)
+        return NET_SPEECH_UNKNOWN;
+    if (data[0] == 0x16) /* a record of a handshake, whose version begins with 3 */
+        return data[1] == 3 ? NET_SPEECH_TLS : NET_SPEECH_OTHER;
     if (begins(data, bytes, NET_SPEECH_PREFACE))
-        return NET_SPEECH_HTTP2;
+        return bytes < NET_SPEECH_TELLING_BYTES ? NET_SPEECH_UNKNOWN : NET_SPEECH_HTTP2;
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
         if (begins(data, bytes, methods[i]))
-            return NET_SPEECH_HTTP1;
+            return bytes < strlen(methods[i]) ? NET_SPEECH_UNKNOWN : NET_SPEECH_HTTP1;
     return NET_SPEECH_OTHER;
 }
 
@@ -75,6 +77,7 @@ size_t net_speech_answer(enum net_speech speech, enum net_speech_end end, uint8_
     case NET_SPEECH_TLS:
         memcpy(out, alert, sizeof(alert));
         return sizeof(alert);
+    case NET_SPEECH_UNKNOWN:
     case NET_SPEECH_OTHER:
         break;
     }

@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 enum net_speech {
-    NET_SPEECH_OTHER, /* native frames, or something that nobody knows */
-    NET_SPEECH_HTTP1, /* a request line */
-    NET_SPEECH_HTTP2, /* the client's preface */
-    NET_SPEECH_TLS,   /* a ClientHello */
+    NET_SPEECH_UNKNOWN, /* too few bytes to tell */
+    NET_SPEECH_OTHER,   /* native frames, or something that nobody knows */
+    NET_SPEECH_HTTP1,   /* a request line */
+    NET_SPEECH_HTTP2,   /* the client's preface */
+    NET_SPEECH_TLS,     /* a ClientHello */
 };
 
 /* What every client of HTTP/2 begins with. */
@@ -21,7 +22,11 @@ enum net_speech {
 /* The most that an answer has. */
 #define NET_SPEECH_ANSWER_BYTES 512
 
-/* By the first bytes, of which three tell. No native frame begins like the others. */
+/* Bytes that tell in any case. */
+#define NET_SPEECH_TELLING_BYTES 16
+
+/* By the first bytes of a connection. No native frame begins like the others: one that begins as a
+ * TLS record does would begin with field 0. */
 enum net_speech net_speech_of(const uint8_t *data, size_t bytes);
 
 /* Why HTTP/2 ends: error codes of RFC 9113, 7. */
@@ -31,7 +36,7 @@ enum net_speech_end {
 };
 
 /* Writes, at most NET_SPEECH_ANSWER_BYTES, what tells the peer `message` in its own language;
- * returns its size, 0 for NET_SPEECH_OTHER. `message` is one line of at most 200 bytes. */
+ * returns its size, 0 for OTHER and UNKNOWN. `message` is one line of at most 200 bytes. */
 size_t net_speech_answer(enum net_speech speech, enum net_speech_end end, uint8_t *out,
                          const char *message);
 

@@ -12,9 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Enough to tell HTTP from anything else. */
-#define FIRST_BYTES 16
-
 struct tls_layer {
     struct net_layer base;
     struct net_tls *shared;
@@ -22,7 +19,7 @@ struct tls_layer {
     int64_t began_ns;
     bool is_deaf; /* nothing more is taken: it has ended, or was refused */
     bool is_mute; /* nothing more is given: what is above speaks to nobody */
-    uint8_t first[FIRST_BYTES];
+    uint8_t first[NET_SPEECH_TELLING_BYTES];
     uint32_t first_bytes;
     uint8_t *held; /* waits for its handshake */
     uint32_t held_bytes;
@@ -91,14 +88,11 @@ static void tell(const struct tls_layer *tls, const char *what, const char *why)
 static const char words[] = "this port speaks TLS: connect with TLS (tidegatectl: --tls)";
 
 /* In what the peer speaks, as far as there is such a thing. False, as `take` has it. */
-static bool refuse(struct tls_layer *tls, enum tls_speech speech)
+static bool refuse(struct tls_layer *tls, enum net_speech speech)
 {
     uint8_t out[NET_SPEECH_ANSWER_BYTES];
-    size_t bytes = 0;
-    if (speech == TLS_SPEECH_HTTP1 || speech == TLS_SPEECH_HTTP2)
-        bytes = net_speech_answer(speech == TLS_SPEECH_HTTP1 ? NET_SPEECH_HTTP1 : NET_SPEECH_HTTP2,
-                                  NET_SPEECH_INADEQUATE_SECURITY, out, words);
-    else if (strcmp(tls->shared->protocol, TLS_PROTOCOL_NATIVE) == 0)
+    size_t bytes = net_speech_answer(speech, NET_SPEECH_INADEQUATE_SECURITY, out, words);
+    if (bytes == 0 && strcmp(tls->shared->protocol, TLS_PROTOCOL_NATIVE) == 0)
         bytes = net_conn_refusal(out, TIDEGATE__V1__ERROR_CODE__ERROR_CODE_MALFORMED_FRAME, words);
     tg_assert(bytes <= sizeof(out));
     tell(tls, "plain bytes on a port that speaks TLS", "refused");
@@ -231,14 +225,14 @@ static bool shake_hands(struct tls_layer *tls, const uint8_t *data, size_t bytes
 /* The first bytes of all, until it is known what the peer speaks. */
 static bool look(struct tls_layer *tls, const uint8_t *data, size_t bytes)
 {
-    size_t room = FIRST_BYTES - tls->first_bytes;
+    size_t room = NET_SPEECH_TELLING_BYTES - tls->first_bytes;
     uint32_t more = (uint32_t)(bytes < room ? bytes : room);
     memcpy(tls->first + tls->first_bytes, data, more);
     tls->first_bytes += more;
-    enum tls_speech speech = tls_speech_of(tls->first, tls->first_bytes);
-    if (speech == TLS_SPEECH_UNKNOWN)
+    enum net_speech speech = net_speech_of(tls->first, tls->first_bytes);
+    if (speech == NET_SPEECH_UNKNOWN)
         return true;
-    if (speech != TLS_SPEECH_TLS)
+    if (speech != NET_SPEECH_TLS)
         return refuse(tls, speech);
     if (!open_session(tls)) {
         tls->is_deaf = tls->is_mute = true;

@@ -343,28 +343,3 @@ void tls_session_describe(const struct tls_session *session, char *text, size_t 
     snprintf(text, size, "%s, %s", SSL_get_version(session->ssl),
              SSL_get_cipher_name(session->ssl));
 }
-
-/* --- first bytes --- */
-
-static bool begins(const uint8_t *data, size_t bytes, const char *word)
-{
-    size_t size = strlen(word);
-    return memcmp(data, word, bytes < size ? bytes : size) == 0;
-}
-
-enum tls_speech tls_speech_of(const uint8_t *data, size_t bytes)
-{
-    static const char *const methods[] = {"GET ",     "HEAD ",    "POST ",  "PUT ",  "DELETE ",
-                                          "OPTIONS ", "CONNECT ", "PATCH ", "TRACE "};
-    static const char preface[] = "PRI * HTTP/2.0\r\n";
-    if (bytes == 0)
-        return TLS_SPEECH_UNKNOWN;
-    if (data[0] == 0x16) /* a record of a handshake, whose version begins with 3 */
-        return bytes < 2 ? TLS_SPEECH_UNKNOWN : data[1] == 3 ? TLS_SPEECH_TLS : TLS_SPEECH_OTHER;
-    if (begins(data, bytes, preface))
-        return bytes < sizeof(preface) - 1 ? TLS_SPEECH_UNKNOWN : TLS_SPEECH_HTTP2;
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-        if (begins(data, bytes, methods[i]))
-            return bytes < strlen(methods[i]) ? TLS_SPEECH_UNKNOWN : TLS_SPEECH_HTTP1;
-    return TLS_SPEECH_OTHER;
-}

@@ -43,15 +43,6 @@ enum tls_state {
     TLS_FAILED,
 };
 
-/* What a peer that has just connected speaks, by its first bytes. */
-enum tls_speech {
-    TLS_SPEECH_UNKNOWN, /* too few bytes to tell */
-    TLS_SPEECH_TLS,
-    TLS_SPEECH_HTTP1,
-    TLS_SPEECH_HTTP2,
-    TLS_SPEECH_OTHER,
-};
-
 struct tls_session;
 
 /* Takes bytes for the wire; false when there is no room, and then the session has failed. Called
@@ -101,9 +92,5 @@ const char *tls_session_why(const struct tls_session *session);
 
 /* "TLSv1.3, TLS_AES_128_GCM_SHA256" into `text`; what is spoken once the session is open. */
 void tls_session_describe(const struct tls_session *session, char *text, size_t size);
-
-/* By the first bytes of a connection. Never TLS for a native frame: a frame that begins as a TLS
- * record does would begin with field 0. */
-enum tls_speech tls_speech_of(const uint8_t *data, size_t bytes);
 
 #endif

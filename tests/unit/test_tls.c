@@ -820,27 +820,3 @@ Test(tls, a_session_stays_within_what_is_promised)
     cr_assert_lt(idle, TLS_SESSION_BYTES, "%zu bytes while it waits", idle);
     pair_close(&pair);
 }
-
-/* --- first bytes --- */
-
-static enum tls_speech speech(const char *text, size_t bytes)
-{
-    return tls_speech_of((const uint8_t *)text, bytes);
-}
-
-Test(tls_speech, is_told_by_the_first_bytes)
-{
-    cr_assert_eq(speech("", 0), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("\x16", 1), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("\x16\x03", 2), TLS_SPEECH_TLS);
-    cr_assert_eq(speech("\x16\x08\x01", 3), TLS_SPEECH_OTHER, "a native frame of 22 bytes");
-    cr_assert_eq(speech("G", 1), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("GET / HTTP/1.1\r\n", 16), TLS_SPEECH_HTTP1);
-    cr_assert_eq(speech("P", 1), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("POST", 4), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("POST /", 6), TLS_SPEECH_HTTP1);
-    cr_assert_eq(speech("PRI * HTTP/2", 12), TLS_SPEECH_UNKNOWN);
-    cr_assert_eq(speech("PRI * HTTP/2.0\r\n\r\nSM", 20), TLS_SPEECH_HTTP2);
-    cr_assert_eq(speech("GETX", 4), TLS_SPEECH_OTHER);
-    cr_assert_eq(speech("\x05\x08\x01", 3), TLS_SPEECH_OTHER);
-}
