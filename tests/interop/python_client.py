@@ -7,10 +7,11 @@ import os
 import sys
 import threading
 import time
-import traceback
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tally import Tally
 
 address, sale_id, descriptors = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
@@ -56,21 +57,8 @@ class Service:
         raise KeyError(method)
 
 
-passed = failed = 0
-
-
-def check(name):
-    def run(body):
-        global passed, failed
-        try:
-            body()
-            passed += 1
-            print(f'ok    python: {name}')
-        except Exception:  # pylint: disable=broad-except
-            failed += 1
-            print(f'FAIL  python: {name}')
-            traceback.print_exc(file=sys.stdout)
-    return run
+tally = Tally('python')
+check = tally.check
 
 
 def fails_with(code, call):
@@ -213,5 +201,4 @@ def _():
         order(6, external_id=b'x' * 32), compression=grpc.Compression.Gzip))
 
 
-print(f'{passed} passed, {failed} failed')
-sys.exit(failed != 0)
+tally.end()

@@ -4,10 +4,11 @@
 """
 import os
 import sys
-import traceback
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tally import Tally
 
 address, descriptors, ca_file, submit_file, read_file = sys.argv[1:6]
 pool = descriptor_pool.DescriptorPool()
@@ -30,9 +31,6 @@ def read(path, mode='r'):
 
 channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(read(ca_file, 'rb')))
 SUBMIT, READ = read(submit_file).strip(), read(read_file).strip()
-passed = failed = 0
-
-
 def call(method, request, token=None, answer=None):
     make = channel.unary_unary(
         '/tidegate.v1.TidegateService/' + method,
@@ -50,18 +48,8 @@ def code_of(*args):
     return grpc.StatusCode.OK
 
 
-def check(name):
-    def run(body):
-        global passed, failed
-        try:
-            body()
-            passed += 1
-            print(f'ok    python with TLS: {name}')
-        except Exception:  # pylint: disable=broad-except
-            failed += 1
-            print(f'FAIL  python with TLS: {name}')
-            traceback.print_exc(file=sys.stdout)
-    return run
+tally = Tally('python with TLS')
+check = tally.check
 
 
 ORDER = tidegate('PlaceOrderRequest')(request_id=os.urandom(16), sale_id=9, sku='A', user_id=1,
@@ -97,5 +85,4 @@ def _():
     assert code_of('ListSales', SALES) == grpc.StatusCode.UNAUTHENTICATED
 
 
-print(f'{passed} passed, {failed} failed')
-sys.exit(failed != 0)
+tally.end()
