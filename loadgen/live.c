@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <langinfo.h>
@@ -375,7 +376,7 @@ void lg_live_start(const struct lg_options *parts, uint32_t count, int64_t start
         return;
     catch_signals();
     enter_screen();
-    if (pthread_create(&thread, NULL, live_main, board) == 0) {
+    if (tg_thread_start(&thread, live_main, board, "live", NULL) == TG_ERR_OK) {
         atomic_store_explicit(&active, true, memory_order_release);
         return;
     }

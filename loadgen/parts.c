@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "loadgen/control.h"
 #include "loadgen/live.h"
 #include "loadgen/tale.h"
@@ -82,10 +83,8 @@ static uint32_t start_parts(struct part *list, uint32_t count, struct lg_gate *g
                             struct tg_fault *fault)
 {
     for (uint32_t i = 0; i < count; i++) {
-        int code = pthread_create(&list[i].thread, NULL, part_main, &list[i]);
-        if (!code)
+        if (tg_thread_start(&list[i].thread, part_main, &list[i], "part", fault) == TG_ERR_OK)
             continue;
-        tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start a thread");
         lg_gate_fail(gate);
         return i;
     }

@@ -1,6 +1,7 @@
 #include "loadgen/vitals.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "loadgen/live.h"
 #include "loadgen/target.h"
 
@@ -135,7 +136,7 @@ void lg_vitals_start(struct lg_vitals *v, const char *server, int64_t start_ns, 
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&v->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    v->running = pthread_create(&v->thread, NULL, vitals_main, v) == 0;
+    v->running = tg_thread_start(&v->thread, vitals_main, v, "vitals", NULL) == TG_ERR_OK;
 }
 
 void lg_vitals_stop(struct lg_vitals *v)

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/count.h"
+#include "base/thread.h"
 #include "loadgen/target.h"
 #include "proto/codec.h"
 
@@ -767,10 +768,7 @@ enum tg_error lg_worker_start(struct lg_worker *worker, struct lg_shared *shared
                             "no memory for %u connections with %u frames "
                             "of %u orders",
                             conn_count, shared->shape.frames, shared->shape.batch);
-    int code = pthread_create(&worker->thread, NULL, worker_main, worker);
-    if (code)
-        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start a thread");
-    return TG_ERR_OK;
+    return tg_thread_start(&worker->thread, worker_main, worker, "generator", fault);
 }
 
 void lg_worker_join(struct lg_worker *worker)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "server/exchange.h"
 
 #include <poll.h>
@@ -322,12 +323,9 @@ enum tg_error srv_admin_start(struct srv_server *server, const struct net_addres
     error = start_http(admin, fault);
     if (error)
         goto err_after_https;
-    int code = pthread_create(&admin->thread, NULL, run, admin);
-    if (code != 0) {
-        error = tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start the admin thread");
+    error = tg_thread_start(&admin->thread, run, admin, "admin", fault);
+    if (error)
         goto err_after_http; /* with which the socket goes */
-    }
-    pthread_setname_np(admin->thread, "admin");
     *result = admin;
     return TG_ERR_OK;
 

@@ -4,6 +4,7 @@
 #include "base/count.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "server/identity.h"
 #include "server/server.h"
 
@@ -218,12 +219,9 @@ enum tg_error srv_audit_start(struct srv_server *server, struct tg_fault *fault)
     enum tg_error error;
     if ((error = create_sources(audit, (uint32_t)server->config.threads + 1, fault)) != TG_ERR_OK ||
         (error = tg_waker_init(&audit->waker, fault)) != TG_ERR_OK ||
-        (error = open_file(server->config.audit_log, &audit->fd, fault)) != TG_ERR_OK)
+        (error = open_file(server->config.audit_log, &audit->fd, fault)) != TG_ERR_OK ||
+        (error = tg_thread_start(&audit->thread, run, audit, "audit", fault)) != TG_ERR_OK)
         return error; /* the program ends */
-    int code = pthread_create(&audit->thread, NULL, run, audit);
-    if (code != 0)
-        return tg_fault_set_errno(fault, TG_ERR_SYSTEM, code, "cannot start the audit thread");
-    pthread_setname_np(audit->thread, "audit");
     server->audit = audit;
     return TG_ERR_OK;
 }

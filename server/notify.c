@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -188,12 +189,10 @@ void srv_notify_start(struct srv_notify *notify, struct srv_server *server)
     notify->watch_ns = read_watchdog();
     atomic_store_explicit(&notify->phase, SRV_NOTIFY_STARTING, memory_order_relaxed);
     sem_init(&notify->phase_is_new, 0, 0);
-    int code = pthread_create(&notify->thread, NULL, run, notify);
-    if (code == 0) {
-        pthread_setname_np(notify->thread, "notify");
+    struct tg_fault fault;
+    if (tg_thread_start(&notify->thread, run, notify, "notify", &fault) == TG_ERR_OK)
         return;
-    }
-    tg_log_warn("cannot tell the service manager anything: %s", strerror(code));
+    tg_log_warn("cannot tell the service manager anything: %s", fault.text);
     close(notify->fd);
     notify->fd = -1;
 }

@@ -5,6 +5,7 @@
 #include "base/count.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "engine/life.h"
 #include "server/admin.h"
 #include "server/admit.h"
@@ -481,13 +482,11 @@ static enum tg_error start(struct srv_server *server, struct sto_recovery_stats 
 
 static void start_thread(pthread_t *thread, void *(*run)(void *), void *argument, const char *name)
 {
-    int code = pthread_create(thread, NULL, run, argument);
-    if (code != 0) {
-        tg_log_error("cannot start a thread, for want of memory or by a limit of processes: %s",
-                     strerror(code));
-        _exit(EXIT_FAILURE); /* others run already, and use what exit would take apart */
-    }
-    pthread_setname_np(*thread, name);
+    struct tg_fault fault;
+    if (tg_thread_start(thread, run, argument, name, &fault) == TG_ERR_OK)
+        return;
+    tg_log_error("%s", fault.text);
+    _exit(EXIT_FAILURE); /* others run already, and use what exit would take apart */
 }
 
 /* Returns when all have what they need to work, which some of them get by themselves; a thread that

@@ -16,6 +16,7 @@
 #include "storage/storage.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "storage/env.h"
 #include "storage/pages.h"
 
@@ -248,13 +249,13 @@ static enum tg_error copy_start(struct backup *b, pthread_t *thread)
     fcntl(b->pipe_fds[0], F_SETPIPE_SZ, (int)CHUNK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    int code = pthread_create(thread, NULL, copy_main, b);
+    enum tg_error error = tg_thread_start(thread, copy_main, b, "copy", b->fault);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!code)
-        return TG_ERR_OK;
-    close(b->pipe_fds[0]);
-    close(b->pipe_fds[1]);
-    return tg_fault_set_errno(b->fault, TG_ERR_SYSTEM, code, "cannot start a thread");
+    if (error) {
+        close(b->pipe_fds[0]);
+        close(b->pipe_fds[1]);
+    }
+    return error;
 }
 
 static enum tg_error chunk_write(struct backup *b, const char *chunk, size_t bytes)

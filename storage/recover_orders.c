@@ -17,6 +17,7 @@
 #include "storage/recover.h"
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "proto/verdict.h"
 #include "storage/rows.h"
 
@@ -418,20 +419,16 @@ static void orders_read_ahead(struct orders *o)
     pthread_mutex_init(&belt->lock, NULL);
     pthread_cond_init(&belt->filled_more, NULL);
     pthread_cond_init(&belt->emptied_more, NULL);
-    int code = pthread_create(&reader, NULL, reader_run, o);
-    if (code) {
-        o->r->error = tg_fault_set_errno(o->r->fault, TG_ERR_SYSTEM, code,
-                                         "cannot start a thread to read the orders");
-        return;
+    o->r->error = tg_thread_start(&reader, reader_run, o, "recovery", o->r->fault);
+    if (!o->r->error) {
+        const struct block *block;
+        bool taken = true;
+        while (taken && (block = belt_take(belt))) {
+            taken = block_hand_on(o, block);
+            belt_give_back(belt, !taken);
+        }
+        pthread_join(reader, NULL);
     }
-    pthread_setname_np(reader, "recovery");
-    const struct block *block;
-    bool taken = true;
-    while (taken && (block = belt_take(belt))) {
-        taken = block_hand_on(o, block);
-        belt_give_back(belt, !taken);
-    }
-    pthread_join(reader, NULL);
     pthread_cond_destroy(&belt->emptied_more);
     pthread_cond_destroy(&belt->filled_more);
     pthread_mutex_destroy(&belt->lock);
