@@ -1,5 +1,5 @@
-/* One way to start a thread: with a name that `top -H` and `perf` show, and with an error that tells
- * what was wanting. */
+/* One way to start a thread: with a name that `top -H` and `perf` show, and with an error that
+ * tells what was wanting. */
 #ifndef TG_BASE_THREAD_H
 #define TG_BASE_THREAD_H
 

@@ -118,16 +118,20 @@ static bool has_body(struct MHD_Connection *connection)
                                        MHD_HTTP_HEADER_TRANSFER_ENCODING);
 }
 
-/* Called when the head of a request is there, and again behind it. Nothing here takes a body: a
- * request that has one is refused by its head, and its connection closes. */
+/* Called when the head of a request is there, again behind it, and once more when its answer has
+ * waited; `*own` tells which. Nothing here takes a body: a request that has one is refused by its
+ * head, and its connection closes. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_bytes, void **own)
 {
-    static int seen;
+    static int seen, waited;
     struct srv_admin *admin = context;
-    struct srv_exchange exchange = {
-        .admin = admin, .connection = connection, .path = path, .status = MHD_HTTP_OK};
+    struct srv_exchange exchange = {.admin = admin,
+                                    .connection = connection,
+                                    .path = path,
+                                    .status = MHD_HTTP_OK,
+                                    .has_waited = *own == &waited};
     (void)version;
     (void)upload;
     (void)upload_bytes;
@@ -151,28 +155,13 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return send_answer(&exchange);
     }
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_parameter, &exchange.query);
-    srv_routes_answer(&exchange);
-    return send_answer(&exchange);
-}
-
-/* --- who may read --- */
-
-struct tg_bytes srv_exchange_token(const struct srv_exchange *exchange)
-{
-    static const char scheme[] = "Bearer ";
-    const char *value = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
-                                                    MHD_HTTP_HEADER_AUTHORIZATION);
-    if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0)
-        return (struct tg_bytes){0};
-    value += sizeof(scheme) - 1;
-    return (struct tg_bytes){.data = (const uint8_t *)value, .size = strlen(value)};
-}
-
-bool srv_exchange_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role)
-{
-    if (admin->server->config.token_file[0] == '\0')
-        return true;
-    return admin->watch.is_open && srv_identity_allows(admin->server, token, role);
+    if (srv_door_knows_name(&exchange))
+        srv_routes_answer(&exchange);
+    if (!exchange.waits)
+        return send_answer(&exchange);
+    srv_body_free(&exchange.body);
+    *own = &waited;
+    return MHD_YES;
 }
 
 /* --- the thread --- */
@@ -186,8 +175,9 @@ static void open_watch(struct srv_admin *admin)
         tg_log_error("the admin listener has no figures: %s", fault.text);
 }
 
-/* Figures, and streams that wait for them. Returns how long nothing is due, in ms. */
-static int turn_watch(struct srv_admin *admin)
+/* Figures, streams that wait for them, and refusals that wait. Returns how long nothing is due, in
+ * ms. */
+static int turn(struct srv_admin *admin)
 {
     open_watch(admin);
     if (!admin->watch.is_open)
@@ -197,6 +187,9 @@ static int turn_watch(struct srv_admin *admin)
         admin->streamed_tick = admin->watch.ticks;
         srv_streams_wake(admin);
     }
+    int64_t now_ns = tg_clock_mono_ns(), due_ns = srv_door_turn(&admin->door, now_ns, false);
+    if (due_ns - now_ns < idle_ns)
+        idle_ns = due_ns - now_ns;
     int64_t idle_ms = (idle_ns + TG_NS_PER_MS - 1) / TG_NS_PER_MS;
     return idle_ms < SLEEP_MS_MAX ? (int)idle_ms : SLEEP_MS_MAX;
 }
@@ -240,11 +233,12 @@ static enum tg_error start_http(struct srv_admin *admin, struct tg_fault *fault)
                        : tg_fault_set(fault, TG_ERR_SYSTEM, "cannot start the admin listener");
 }
 
-/* Streams end by themselves once they are awake; those that are suspended could not be closed. */
+/* What is awake ends by itself; what is suspended could not be closed. */
 static void stop_http(struct srv_admin *admin)
 {
     admin->closing = true;
     srv_streams_wake(admin);
+    srv_door_turn(&admin->door, 0, true);
     MHD_run(admin->http);
     MHD_run(admin->http);
     MHD_stop_daemon(admin->http);
@@ -283,7 +277,7 @@ static void *run(void *argument)
 {
     struct srv_admin *admin = argument;
     while (!atomic_load_explicit(&admin->stopping, memory_order_acquire)) {
-        wait_for_work(admin, turn_watch(admin));
+        wait_for_work(admin, turn(admin));
         if (atomic_exchange_explicit(&admin->reloading, false, memory_order_acquire))
             reload_tls(admin);
         if (!admin->http)
@@ -320,6 +314,9 @@ enum tg_error srv_admin_start(struct srv_server *server, const struct net_addres
     error = srv_https_read(&server->config, &admin->https, fault);
     if (error)
         goto err_after_waker;
+    error = srv_door_init(&admin->door, admin, fault);
+    if (error)
+        goto err_after_https;
     error = start_http(admin, fault);
     if (error)
         goto err_after_https;

@@ -217,7 +217,7 @@ enum tg_error srv_audit_start(struct srv_server *server, struct tg_fault *fault)
     memset(audit, 0, sizeof(*audit));
     atomic_init(&audit->next_fd, -1);
     enum tg_error error;
-    if ((error = create_sources(audit, (uint32_t)server->config.threads + 1, fault)) != TG_ERR_OK ||
+    if ((error = create_sources(audit, (uint32_t)server->config.threads + 2, fault)) != TG_ERR_OK ||
         (error = tg_waker_init(&audit->waker, fault)) != TG_ERR_OK ||
         (error = open_file(server->config.audit_log, &audit->fd, fault)) != TG_ERR_OK ||
         (error = tg_thread_start(&audit->thread, run, audit, "audit", fault)) != TG_ERR_OK)
@@ -286,7 +286,7 @@ void srv_audit_main(struct srv_server *server, const char *action, const char *t
     if (!server->audit)
         return;
     snprintf(line.target, sizeof(line.target), "%s", target);
-    put(server->audit, &server->audit->sources[server->audit->source_count - 1], &line);
+    put(server->audit, &server->audit->sources[server->config.threads], &line);
 }
 
 static struct srv_audit_source *source_of(const struct srv_core *core)
@@ -444,13 +444,32 @@ static void put_refusal(struct srv_core *core, const struct net_conn *conn,
     put(core->server->audit, source, line);
 }
 
-void srv_audit_refused_token(struct srv_core *core, const struct net_conn *conn, const char *id)
+static struct srv_audit_line line_of_token(const char *id)
 {
     struct srv_audit_line line = {.action = "Authenticate", .verdict = "UNAUTHENTICATED"};
+    snprintf(line.target, sizeof(line.target), "%s%s", id[0] ? "token " : "no token", id);
+    return line;
+}
+
+void srv_audit_refused_token(struct srv_core *core, const struct net_conn *conn, const char *id)
+{
     if (!core->server->audit)
         return;
-    snprintf(line.target, sizeof(line.target), "%s%s", id[0] ? "token " : "no token", id);
+    struct srv_audit_line line = line_of_token(id);
     put_refusal(core, conn, &line);
+}
+
+void srv_audit_admin_refused(struct srv_server *server, const struct net_peer *peer, const char *id)
+{
+    if (!server->audit)
+        return;
+    struct srv_audit_source *source = &server->audit->sources[server->config.threads + 1];
+    struct srv_audit_line line = line_of_token(id);
+    if (!tg_log_admit(&source->refusals, tg_clock_mono_ns(), &line.left_out))
+        return;
+    line.at_ms = tg_clock_wall_ns() / TG_NS_PER_MS;
+    line.peer = *peer;
+    put(server->audit, source, &line);
 }
 
 void srv_audit_refused_role(struct srv_core *core, const struct net_conn *conn, uint32_t kind)

@@ -4,6 +4,7 @@
  *
  *   core k --ring--+
  *   main ----ring--+--> thread "audit": one write and one fdatasync for what lies there
+ *   admin ---ring--+
  *
  * A line is made where the action was asked for, put into the ring of its core when the answer is
  * known, and written by a thread of its own: no core waits for the disk, and no answer for its
@@ -57,7 +58,7 @@ struct srv_audit_source {
 };
 
 struct srv_audit {
-    struct srv_audit_source *sources; /* of each core, and behind them main's */
+    struct srv_audit_source *sources; /* of each core, and behind them main's and admin's */
     uint32_t source_count;
     int fd;
     _Atomic int next_fd; /* -1: none; main opens it, the thread takes it over */
@@ -98,5 +99,11 @@ void srv_audit_end(struct srv_core *core, struct srv_audit_line *line, const cha
 void srv_audit_refused_token(struct srv_core *core, const struct net_conn *conn, const char *id);
 /* A request of this kind was refused for lack of a role; written when it is an operator's. */
 void srv_audit_refused_role(struct srv_core *core, const struct net_conn *conn, uint32_t kind);
+
+/* --- the admin thread --- */
+
+/* A token was refused there. */
+void srv_audit_admin_refused(struct srv_server *server, const struct net_peer *peer,
+                             const char *id);
 
 #endif

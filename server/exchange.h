@@ -6,6 +6,7 @@
 #include "base/waker.h"
 #include "server/admin.h"
 #include "server/body.h"
+#include "server/door.h"
 #include "server/https.h"
 #include "server/query.h"
 #include "server/watch.h"
@@ -34,6 +35,7 @@ struct srv_admin {
     struct MHD_Daemon *http;
     struct srv_https https;
     bool closing; /* streams are to end */
+    struct srv_door door;
     struct srv_watch watch;
     struct srv_admin_stats stats;
     struct srv_stream *streams; /* those that are open, in a list */
@@ -56,18 +58,14 @@ struct srv_exchange {
     size_t fixed_bytes;
     bool is_page;                  /* of the live page: with a policy for scripts and styles */
     bool retry;                    /* Retry-After: 1 */
+    bool waits;                    /* it is not to be answered yet */
+    bool has_waited;               /* it was not answered before */
     struct MHD_Response *response; /* a stream's; else it is made of the above */
 };
 
 /* Makes the answer an error: {"error":{"reason":"...","message":"..."}}. */
 void srv_exchange_fail(struct srv_exchange *exchange, unsigned status, const char *reason,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-/* The caller may read what is not open to everybody: no tokens are asked for, or `token` is in
- * force and has the role. While the daemon recovers nobody may: tokens are not read yet. */
-bool srv_exchange_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role);
-/* The token of the request, empty without one; borrowed from it. */
-struct tg_bytes srv_exchange_token(const struct srv_exchange *exchange);
 
 /* Finds the route of exchange->path and fills in the answer. */
 void srv_routes_answer(struct srv_exchange *exchange);

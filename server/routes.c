@@ -241,18 +241,7 @@ static bool may_read(struct srv_exchange *exchange, bool needs_serving)
         not_recovered(exchange);
         return false;
     }
-    struct tg_bytes token = srv_exchange_token(exchange);
-    if (srv_exchange_allows(admin, token, TG_ROLE_READ))
-        return true;
-    if (srv_exchange_allows(admin, token, TG_ROLE_SUBMIT) ||
-        srv_exchange_allows(admin, token, TG_ROLE_CONSUME) ||
-        srv_exchange_allows(admin, token, TG_ROLE_OPERATE))
-        srv_exchange_fail(exchange, MHD_HTTP_FORBIDDEN, "PERMISSION_DENIED",
-                          "this token does not have the role read");
-    else
-        srv_exchange_fail(exchange, MHD_HTTP_UNAUTHORIZED, "UNAUTHENTICATED",
-                          "show a token that is in force: Authorization: Bearer TOKEN");
-    return false;
+    return srv_door_lets_in(exchange);
 }
 
 void srv_routes_answer(struct srv_exchange *exchange)

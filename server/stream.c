@@ -54,7 +54,7 @@ static ssize_t on_room(void *context, uint64_t position, char *room, size_t room
     if (admin->closing)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (stream->sent == stream->body.bytes && stream->tick != admin->watch.ticks) {
-        if (!srv_exchange_allows(admin, token, TG_ROLE_READ))
+        if (!srv_door_allows(admin, token, TG_ROLE_READ))
             return MHD_CONTENT_READER_END_OF_STREAM;
         render(stream);
     }
@@ -109,7 +109,7 @@ void srv_stream_open(struct srv_exchange *exchange, const struct eng_sale *sale)
     }
     *stream = (struct srv_stream){
         .admin = admin, .connection = exchange->connection, .sale = sale, .next = admin->streams};
-    struct tg_bytes token = srv_exchange_token(exchange);
+    struct tg_bytes token = srv_door_token(exchange);
     if (token.size <= sizeof(stream->token)) { /* a longer one has not come so far */
         memcpy(stream->token, token.data ? token.data : (const uint8_t *)"", token.size);
         stream->token_bytes = token.size;

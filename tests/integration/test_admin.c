@@ -331,7 +331,7 @@ static void expect_not_ready(const struct daemon *daemon, const char *reason)
 /* Asks for metrics on `fd` over and over, in a process of its own, until the daemon has closed. */
 static pid_t scrape_on(int fd)
 {
-    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     static char answer[65536];
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
@@ -490,7 +490,7 @@ static void expect_status(const struct daemon *daemon, const char *request, int 
     http_free(&answer);
 }
 
-#define REST " HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+#define REST " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 Test(admin, what_it_cannot_do_is_told_precisely)
 {
@@ -502,7 +502,7 @@ Test(admin, what_it_cannot_do_is_told_precisely)
         {"POST /api/sales" REST, 405, "METHOD_NOT_ALLOWED"},
         {"DELETE /api/sales/1" REST, 405, "METHOD_NOT_ALLOWED"},
         {"OPTIONS /" REST, 405, "METHOD_NOT_ALLOWED"},
-        {"PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 999999999\r\n\r\n", 405,
+        {"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n", 405,
          "METHOD_NOT_ALLOWED"},
         {"GET /nothing" REST, 404, "NOT_FOUND"},
         {"GET /assets/" REST, 404, "NOT_FOUND"},
@@ -526,7 +526,8 @@ Test(admin, what_it_cannot_do_is_told_precisely)
         {"GET /api/sales?limit=1&limit=2" REST, 400, "INVALID_ARGUMENT"},
         {"GET /api/sales?lim%3Cscript%3E=1" REST, 400, "INVALID_ARGUMENT"},
         {"GET /metrics?x=1" REST, 400, "INVALID_ARGUMENT"},
-        {"GET /healthz HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello", 413, "NO_BODY"},
+        {"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", 413,
+         "NO_BODY"},
     };
     struct scene scene;
     open_scene(&scene, NULL);
@@ -563,9 +564,9 @@ Test(admin, heads_that_are_huge_or_no_http_are_refused)
         const char *after;
         int status; /* 0: whatever, or no answer at all */
     } cases[] = {
-        {"GET /", 100000, " HTTP/1.1\r\nHost: t\r\n\r\n", 414},
-        {"GET / HTTP/1.1\r\nHost: t\r\nX: ", 100000, "\r\n\r\n", 431},
-        {"GET / HTTP/1.1\r\nHost: t\r\n", 100000, ": x\r\n\r\n", 431},
+        {"GET /", 100000, " HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
+        {"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", 100000, "\r\n\r\n", 431},
+        {"GET / HTTP/1.1\r\nHost: localhost\r\n", 100000, ": x\r\n\r\n", 431},
         {"", 20, "\r\n\r\n", 0},
         {"GET / HTTP/9.9", 1, "\r\n\r\n", 0},
         {"GET / HTTP/1.1\r\nno colon ", 1, "\r\n\r\n", 400},
@@ -637,7 +638,7 @@ Test(admin, the_page_comes_with_its_policy_and_is_kept_by_its_tag)
     cr_assert_str_eq(http_header(&answer, "Content-Type"), "text/html; charset=utf-8");
     char request[512];
     snprintf(request, sizeof(request),
-             "GET / HTTP/1.1\r\nHost: t\r\nIf-None-Match: %s\r\nConnection: close\r\n\r\n",
+             "GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: %s\r\nConnection: close\r\n\r\n",
              http_header(&answer, "ETag"));
     http_free(&answer);
     int fd = http_connect(&scene.daemon);
@@ -687,11 +688,54 @@ Test(admin, a_port_in_use_is_told_at_start)
     close_scene(&scene);
 }
 
+/* --- names --- */
+
+static int get_by_name(const struct daemon *daemon, const char *host)
+{
+    char request[256];
+    int fd = http_connect(daemon);
+    snprintf(request, sizeof(request),
+             "GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    http_send(fd, request);
+    struct http_answer answer = http_read(fd);
+    int status = answer.status;
+    cr_assert_eq(status == 421, strstr(answer.body, "FOREIGN_HOST") != NULL, "%s", answer.body);
+    http_free(&answer);
+    return status;
+}
+
+Test(admin, answers_to_its_own_names_alone_where_nothing_else_keeps_strangers_out)
+{
+    static const char *const own[] = {"localhost", "LocalHost:9411", "127.0.0.1", "127.0.0.1:80",
+                                      "[::1]",     "[::1]:9411",     "192.0.2.7"};
+    static const char *const foreign[] = {"shop.example",
+                                          "shop.example:9411",
+                                          "localhost.evil.example",
+                                          "127.0.0.1.nip.io",
+                                          "::1",
+                                          "[shop.example]",
+                                          "[127.0.0.1]",
+                                          "2130706433"};
+    struct scene scene;
+    open_scene(&scene, NULL);
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        cr_assert_eq(get_by_name(&scene.daemon, own[i]), 200, "%s", own[i]);
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+        cr_assert_eq(get_by_name(&scene.daemon, foreign[i]), 421, "%s", foreign[i]);
+    int fd = http_connect(&scene.daemon);
+    http_send(fd, "GET /healthz HTTP/1.0\r\n\r\n"); /* of before there were names */
+    struct http_answer answer = http_read(fd);
+    cr_assert_eq(answer.status, 200);
+    http_free(&answer);
+    close_scene(&scene);
+}
+
 /* --- tokens --- */
 
 struct gate {
     struct daemon daemon;
     char file[64];
+    char audit[80];
     char tokens[2][TG_TOKEN_BYTES_MAX + 1]; /* with read, with all but read */
 };
 
@@ -716,7 +760,7 @@ static void write_tokens(struct gate *gate, uint32_t count)
 
 static void open_gate(struct gate *gate)
 {
-    char option[128];
+    char option[128], audit[128];
     *gate = (struct gate){.file = "/tmp/tidegate-tokens-XXXXXX"};
     int fd = mkstemp(gate->file);
     cr_assert(fd >= 0);
@@ -724,13 +768,17 @@ static void open_gate(struct gate *gate)
     cr_assert(tg_token_make("reader", gate->tokens[0]) && tg_token_make("other", gate->tokens[1]));
     write_tokens(gate, 2);
     snprintf(option, sizeof(option), "security.token_file=%s", gate->file);
-    daemon_start(&gate->daemon, "--admin-listen", "127.0.0.1:0", "--set", option, NULL);
+    snprintf(gate->audit, sizeof(gate->audit), "%s.audit", gate->file);
+    snprintf(audit, sizeof(audit), "security.audit_log=%s", gate->audit);
+    daemon_start(&gate->daemon, "--admin-listen", "127.0.0.1:0", "--set", option, "--set", audit,
+                 NULL);
 }
 
 static void close_gate(struct gate *gate)
 {
     daemon_end(&gate->daemon);
     unlink(gate->file);
+    unlink(gate->audit);
 }
 
 /* GET with this Authorization (NULL: none); the status, and of a refusal the reason must be this.
@@ -741,7 +789,7 @@ static int get_as(const struct daemon *daemon, const char *path, const char *aut
     char request[1024];
     int fd = http_connect(daemon);
     snprintf(request, sizeof(request),
-             "GET %s HTTP/1.1\r\nHost: t\r\n%s%s%sConnection: close\r\n\r\n", path,
+             "GET %s HTTP/1.1\r\nHost: localhost\r\n%s%s%sConnection: close\r\n\r\n", path,
              authorization ? "Authorization: " : "", authorization ? authorization : "",
              authorization ? "\r\n" : "");
     http_send(fd, request);
@@ -767,18 +815,91 @@ Test(admin, asks_for_a_token_with_the_role_read)
     snprintf(almost, sizeof(almost), "Bearer %s", gate.tokens[0]);
     almost[strlen(almost) - 1] ^= 1;
     const char *const wrong[] = {
-        NULL, "", "Bearer", "Bearer ", almost, gate.tokens[0], "Basic cmVhZGVyOng="};
+        NULL, "", "Bearer", "Bearer ", gate.tokens[0], "Basic cmVhZGVyOng="};
     for (size_t i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
         for (size_t j = 0; j < sizeof(wrong) / sizeof(wrong[0]); j++)
             cr_assert_eq(get_as(&gate.daemon, guarded[i], wrong[j], "UNAUTHENTICATED"), 401,
                          "%s as %s", guarded[i], wrong[j]);
         cr_assert_eq(get_as(&gate.daemon, guarded[i], other, "PERMISSION_DENIED"), 403);
     }
+    cr_assert_eq(get_as(&gate.daemon, guarded[0], almost, "UNAUTHENTICATED"), 401);
     for (size_t i = 0; i < sizeof(open_to_all) / sizeof(open_to_all[0]); i++)
         cr_assert_eq(get_as(&gate.daemon, open_to_all[i], NULL, NULL), 200, "%s", open_to_all[i]);
-    cr_assert_eq(get_as(&gate.daemon, "/metrics", reader, "tidegate_admin_unauthorized_total 56"),
+    cr_assert_eq(get_by_name(&gate.daemon, "shop.example"), 200, "tokens keep strangers out");
+    cr_assert_eq(get_as(&gate.daemon, "/metrics", reader, "tidegate_admin_unauthorized_total 50"),
                  200);
     cr_assert_eq(get_as(&gate.daemon, "/api/sales", reader, NULL), 200);
+    close_gate(&gate);
+}
+
+/* Sends a request with this token and does not wait for its answer. */
+static int send_with(const struct daemon *daemon, const char *token)
+{
+    char request[256];
+    int fd = http_connect(daemon);
+    snprintf(request, sizeof(request),
+             "GET /api/sales HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+             "Connection: close\r\n\r\n",
+             token);
+    http_send(fd, request);
+    return fd;
+}
+
+static void expect_refused(int fd)
+{
+    struct http_answer answer = http_read(fd);
+    cr_assert_eq(answer.status, 401, "%d", answer.status);
+    http_free(&answer);
+}
+
+Test(admin, each_refused_token_of_an_address_waits_longer_and_nobody_else_waits)
+{
+    struct gate gate;
+    char other[TG_TOKEN_BYTES_MAX + 1], reader[160];
+    int fds[4];
+    open_gate(&gate);
+    cr_assert(tg_token_make("gone", other));
+    snprintf(reader, sizeof(reader), "Bearer %s", gate.tokens[0]);
+    int64_t sent_ns = tg_clock_mono_ns();
+    for (int i = 0; i < 4; i++)
+        fds[i] = send_with(&gate.daemon, other);
+    cr_assert_eq(get_as(&gate.daemon, "/api/sales", reader, NULL), 200);
+    close(send_with(&gate.daemon, other)); /* who does not stay for it */
+    for (int i = 0; i < 4; i++)
+        expect_refused(fds[i]);
+    cr_assert_geq(tg_clock_mono_ns() - sent_ns, 800 * TG_NS_PER_MS, "the fourth waits for 0.8 s");
+    cr_assert_eq(get_as(&gate.daemon, "/api/sales", reader, NULL), 200);
+    close_gate(&gate);
+}
+
+/* Lines of the audit log that have both. */
+static int count_lines(const char *path, const char *one, const char *other)
+{
+    char line[4096];
+    int count = 0;
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof(line), file))
+        count += strstr(line, one) && strstr(line, other);
+    fclose(file);
+    return count;
+}
+
+Test(admin, refused_tokens_are_audited_and_the_end_does_not_wait_for_their_answers)
+{
+    struct gate gate;
+    char other[TG_TOKEN_BYTES_MAX + 1];
+    int fds[10];
+    open_gate(&gate);
+    cr_assert(tg_token_make("gone", other));
+    for (int i = 0; i < 10; i++)
+        fds[i] = send_with(&gate.daemon, other);
+    expect_refused(fds[0]); /* the others are there as well, and wait for up to 3.2 s */
+    daemon_stop(&gate.daemon);
+    for (int i = 1; i < 10; i++)
+        expect_refused(fds[i]);
+    cr_assert_eq(count_lines(gate.audit, "\"peer\":\"127.0.0.1:", "\"target\":\"token gone\""), 10);
+    cr_assert_eq(count_lines(gate.audit, "", strrchr(other, '_')), 0, "no secret is in it");
     close_gate(&gate);
 }
 
@@ -837,11 +958,12 @@ static const char *ask_https(const struct https *https, const char *more)
 {
     static char said[65536];
     char command[1024];
-    snprintf(command, sizeof(command),
-             "printf 'GET /healthz HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n' | "
-             "timeout 20 openssl s_client -connect 127.0.0.1:%u -CAfile %s/ca.pem "
-             "-verify_return_error -ign_eof %s 2>&1",
-             https->daemon.admin_port, https->dir, more);
+    snprintf(
+        command, sizeof(command),
+        "printf 'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' | "
+        "timeout 20 openssl s_client -connect 127.0.0.1:%u -CAfile %s/ca.pem "
+        "-verify_return_error -ign_eof %s 2>&1",
+        https->daemon.admin_port, https->dir, more);
     FILE *pipe = popen(command, "r"); // NOLINT(cert-env33-c): likewise
     cr_assert_not_null(pipe);
     said[fread(said, 1, sizeof(said) - 1, pipe)] = '\0';
@@ -859,7 +981,7 @@ Test(admin, speaks_tls_when_all_listeners_do)
     said = ask_https(&https, "-tls1_1");
     cr_assert_null(strstr(said, "alive"), "%s", said);
     int fd = http_connect(&https.daemon); /* HTTP on the port of TLS */
-    http_send(fd, "GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    http_send(fd, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     struct http_answer answer = {0};
     char byte;
     while (recv(fd, &byte, 1, 0) > 0)

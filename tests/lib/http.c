@@ -95,8 +95,8 @@ struct http_answer http_get(const struct daemon *daemon, const char *path)
 {
     char request[2048];
     int fd = http_connect(daemon);
-    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
-             path);
+    snprintf(request, sizeof(request),
+             "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
     http_send(fd, request);
     return http_read(fd);
 }
