@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -122,6 +123,13 @@ bool tg_token_read(const char *token, size_t bytes, char id[TG_TOKEN_ID_BYTES_MA
     memcpy(id, token + PREFIX_BYTES, id_bytes);
     id[id_bytes] = '\0';
     return true;
+}
+
+size_t tg_token_bearer(const char *value, size_t bytes)
+{
+    static const char scheme[] = "Bearer ";
+    size_t length = sizeof(scheme) - 1;
+    return bytes >= length && strncasecmp(value, scheme, length) == 0 ? length : 0;
 }
 
 void tg_token_hash(const char *token, size_t bytes, uint8_t hash[TG_TOKEN_HASH_BYTES])

@@ -76,6 +76,10 @@ bool tg_token_make(const char *id, char token[TG_TOKEN_BYTES_MAX + 1]);
  * whether it is in force. */
 bool tg_token_read(const char *token, size_t bytes, char id[TG_TOKEN_ID_BYTES_MAX + 1]);
 
+/* Where the token begins in the value of an Authorization header, `Bearer TOKEN` with the scheme in
+ * capitals or not (RFC 9110, 11.1; RFC 6750, 2.1); 0: it is of another scheme. */
+size_t tg_token_bearer(const char *value, size_t bytes);
+
 void tg_token_hash(const char *token, size_t bytes, uint8_t hash[TG_TOKEN_HASH_BYTES]);
 
 /* In a time that does not depend on where they differ. */

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/token.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -229,9 +230,8 @@ static bool is_grpc_type(const uint8_t *type, size_t bytes)
 
 static void keep_token(struct net_grpc_call *call, const uint8_t *value, size_t bytes)
 {
-    static const char scheme[] = "Bearer ";
-    size_t length = sizeof(scheme) - 1;
-    if (!begins(value, bytes, scheme) || call->token)
+    size_t length = tg_token_bearer((const char *)value, bytes);
+    if (length == 0 || call->token)
         return;
     call->has_long_token = bytes - length > NET_GRPC_TOKEN_MAX;
     if (call->has_long_token || !(call->token = malloc(bytes - length + 1)))

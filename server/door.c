@@ -61,13 +61,12 @@ bool srv_door_knows_name(struct srv_exchange *exchange)
 
 struct tg_bytes srv_door_token(const struct srv_exchange *exchange)
 {
-    static const char scheme[] = "Bearer ";
     const char *value = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
                                                     MHD_HTTP_HEADER_AUTHORIZATION);
-    if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0)
+    size_t bytes = value ? strlen(value) : 0, begin = tg_token_bearer(value, bytes);
+    if (begin == 0)
         return (struct tg_bytes){0};
-    value += sizeof(scheme) - 1;
-    return (struct tg_bytes){.data = (const uint8_t *)value, .size = strlen(value)};
+    return (struct tg_bytes){.data = (const uint8_t *)value + begin, .size = bytes - begin};
 }
 
 bool srv_door_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role)

@@ -669,8 +669,9 @@ Test(identity, a_removed_token_ends_its_subscriptions_and_polls)
 /* The status of a call that shows this token. */
 static int call_with(struct caller *caller, const char *token)
 {
+    static int calls;
     char value[16 + TG_TOKEN_BYTES_MAX];
-    snprintf(value, sizeof(value), "Bearer %s", token);
+    snprintf(value, sizeof(value), "%s %s", calls++ % 2 ? "bearer" : "Bearer", token);
     struct caller_call *call = caller_say(caller, "GetServerTime", "authorization", value, "", 0);
     caller_wait(caller, call);
     return call->status;

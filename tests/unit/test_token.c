@@ -108,6 +108,18 @@ Test(token, what_has_another_form_is_none)
 }
 
 /* So that a line can be made without tidegatectl: printf %s TOKEN | sha256sum. */
+Test(token, stands_behind_a_scheme_in_capitals_or_not)
+{
+    static const char *const bearers[] = {"Bearer tg_a", "bearer tg_a", "BEARER ", "bEaReR x"};
+    static const char *const others[] = {"", "Bearer", "Basic eDp5", "Bearer\ttg_a",
+                                         " Bearer tg_a"};
+    for (size_t i = 0; i < sizeof(bearers) / sizeof(bearers[0]); i++)
+        cr_assert_eq(tg_token_bearer(bearers[i], strlen(bearers[i])), 7, "%s", bearers[i]);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        cr_assert_eq(tg_token_bearer(others[i], strlen(others[i])), 0, "%s", others[i]);
+    cr_assert_eq(tg_token_bearer("Bearer tg_a", 6), 0, "no byte is read behind the last");
+}
+
 Test(token, its_hash_is_the_sha256_of_its_text)
 {
     uint8_t hash[TG_TOKEN_HASH_BYTES];
