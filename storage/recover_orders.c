@@ -419,8 +419,10 @@ static void orders_read_ahead(struct orders *o)
     pthread_mutex_init(&belt->lock, NULL);
     pthread_cond_init(&belt->filled_more, NULL);
     pthread_cond_init(&belt->emptied_more, NULL);
-    o->r->error = tg_thread_start(&reader, reader_run, o, "recovery", o->r->fault);
-    if (!o->r->error) {
+    enum tg_error error = tg_thread_start(&reader, reader_run, o, "recovery", o->r->fault);
+    if (error) { /* else it is the reader's by now */
+        o->r->error = error;
+    } else {
         const struct block *block;
         bool taken = true;
         while (taken && (block = belt_take(belt))) {
