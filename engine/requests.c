@@ -244,7 +244,9 @@ uint32_t eng_requests_match(const struct eng_requests *requests, const struct en
 void eng_requests_prefetch(const struct eng_requests *requests, const struct eng_request_key *key)
 {
     uint32_t segment = eng_directory_segment(&requests->directory, directory_bits(key->hash));
-    __builtin_prefetch(&segment_buckets(requests, segment)[home(key->hash)]);
+    const struct eng_bucket *first = &segment_buckets(requests, segment)[home(key->hash)];
+    __builtin_prefetch(first);
+    __builtin_prefetch(first + 1); /* where a look-up goes on when the home was passed */
 }
 
 /* --- slots and entries --- */
@@ -254,6 +256,8 @@ static uint32_t take_slot(struct eng_requests *requests)
     uint32_t slot = requests->free_slot;
     if (slot != ENG_SLOT_NONE) {
         requests->free_slot = requests->orders[slot].item;
+        if (requests->free_slot != ENG_SLOT_NONE) /* it names the one behind it */
+            eng_requests_prefetch_slot(requests, requests->free_slot);
         return slot;
     }
     if (requests->high_water == ENG_SLOTS_MAX)

@@ -331,6 +331,7 @@ void eng_shard_settle_prefetch(const struct eng_shard *shard, const struct tg_re
 {
     tg_assert(record->kind == TG_RECORD_ORDER);
     __builtin_prefetch(&shard->engine->catalog.items[record->item].stock, 1);
+    eng_requests_prefetch_slot(&shard->requests, record->order.slot);
     prefetch_request(shard, record->order.request_id);
 }
 

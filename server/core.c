@@ -359,11 +359,16 @@ static bool complete(struct srv_core *core, const struct srv_pending *pending,
     return true;
 }
 
-/* How far ahead of its completion the memory is asked for that settling an order needs. */
+/* How far ahead of its completion the memory is asked for that settling an order needs; and its
+ * record itself, which names that memory, and which the writer's core has changed last. */
 #define COMPLETIONS_AHEAD 8
+#define RECORDS_AHEAD     32
 
 static void prefetch_completion(const struct srv_core *core)
 {
+    const struct tg_record *far = tg_journal_completion_ahead(&core->journal, RECORDS_AHEAD);
+    if (far)
+        __builtin_prefetch(far);
     const struct tg_record *record = tg_journal_completion_ahead(&core->journal, COMPLETIONS_AHEAD);
     if (record && record->kind == TG_RECORD_ORDER)
         eng_shard_settle_prefetch(core->shard, record);

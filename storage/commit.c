@@ -12,7 +12,7 @@
  *              full: again without what grows, then with acks alone
  *
  * commit_rows.c says what each record writes, retention.c what is dropped, room.c what is kept
- * back.
+ * back, grow.c how the file gets longer.
  */
 #include "storage/stock_log.h"
 
@@ -155,6 +155,7 @@ static int step_commit(struct sto_step *step)
 {
     int rc = 0;
     cursors_close(step);
+    sto_step_grow_file(step);
     if (TG_PLANTED(ANSWER_BEFORE_DURABLE) && step->env->stats.commits % 8 == 7)
         mdb_txn_abort(step->txn);
     else

@@ -66,7 +66,8 @@ struct sto_env {
     uint64_t *logged_bits;  /* likewise: the stock log names it */
     uint64_t log_last;      /* number of the log's newest row, also when it is empty */
     uint64_t log_rows;
-    bool used; /* recovered, or committed to: too late to recover */
+    uint64_t file_bytes; /* length of the file when it was last looked at; 0: not yet */
+    bool used;           /* recovered, or committed to: too late to recover */
     uint64_t adjustment_last;
     struct sto_retention retention;
     struct sto_commit_stats stats; /* event_first is set at open */

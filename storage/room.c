@@ -125,6 +125,7 @@ int sto_step_room(struct sto_step *step)
     uint64_t unused_pages = map_pages - 1 - info.me_last_pgno;
     step->free_bytes = (uint64_t)filesystem.f_bavail * filesystem.f_frsize;
     step->needed_bytes = bytes_at_most(step);
+    step->pages_end = (info.me_last_pgno + 1) * page;
     bool fits_disk = step->free_bytes >= kept_bytes + step->needed_bytes;
     if (fits_disk && unused_pages >= kept_pages + step->needed_bytes / page + 1)
         return 0;

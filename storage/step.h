@@ -39,6 +39,7 @@ struct sto_step {
     uint64_t scattered_pages; /* that rows not at the end of their table may need to themselves */
     uint64_t free_bytes;      /* as the look at the filesystem found it */
     uint64_t needed_bytes;    /* what this batch may take of them */
+    uint64_t pages_end;       /* bytes of the file, up to the last page that was ever used */
     bool no_room;             /* so it fails */
 };
 
@@ -51,6 +52,10 @@ int sto_step_begin(struct sto_step *step);
 /* Looks whether there is room for the step, with all its rows written, and keeps back what its need
  * says. 0; ENOSPC with `no_room`, or MDB_MAP_FULL; or another error. */
 int sto_step_room(struct sto_step *step);
+
+/* Has the file end ahead of its pages: storage/grow.c. Ahead of the commit, behind sto_step_room.
+ */
+void sto_step_grow_file(const struct sto_step *step);
 
 /* Writes what every record of the span asks for, in order, and fills in ids and outcomes; begins
  * the transaction when the first one needs it. 0 or LMDB's error. */
