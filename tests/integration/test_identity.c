@@ -68,6 +68,16 @@ static void gate_start(struct gate *gate, const char *more)
     daemon_start(&gate->daemon, "--set", option, "--set", more ? more : option, NULL);
 }
 
+/* Who shows `token` may do everything; `other` (may be NULL) has its id and is not in force. */
+static void gate_open(struct gate *gate, char token[TG_TOKEN_BYTES_MAX + 1],
+                      char other[TG_TOKEN_BYTES_MAX + 1], const char *more)
+{
+    gate_prepare(gate);
+    grant(gate, "all", "shop", TG_ROLES_ALL, token);
+    cr_assert(!other || tg_token_make("all", other));
+    gate_start(gate, more);
+}
+
 static void gate_end(struct gate *gate)
 {
     daemon_end(&gate->daemon);
@@ -155,9 +165,7 @@ Test(identity, with_tokens_a_caller_works_as_without)
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    gate_start(&gate, NULL);
+    gate_open(&gate, token, NULL, NULL);
     struct tgc_client *client = client_of(&gate, token);
     sale_create(client, 1, "A", 10, 0);
     sale_assert_verdict(sale_buy(client, 1, "A", 1, 1), TG_ACCEPTED);
@@ -189,9 +197,7 @@ Test(identity, without_a_token_nothing_is_done_and_the_connection_stays)
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    gate_start(&gate, NULL);
+    gate_open(&gate, token, NULL, NULL);
     struct tgc_client *client = client_of(&gate, token);
     sale_create(client, 1, "A", 10, 0);
     struct peer peer;
@@ -296,10 +302,7 @@ Test(identity, a_bad_token_ends_who_the_connection_was)
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    cr_assert(tg_token_make("all", other));
-    gate_start(&gate, NULL);
+    gate_open(&gate, token, other, NULL);
     struct peer peer;
     peer_open(&peer, &gate.daemon);
     authenticate(&peer, token);
@@ -455,10 +458,7 @@ Test(identity, each_refused_token_of_an_address_waits_longer_and_nobody_else_wai
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    cr_assert(tg_token_make("all", other));
-    gate_start(&gate, NULL);
+    gate_open(&gate, token, other, NULL);
     struct tgc_client *client = client_of(&gate, token);
     struct peer peers[4];
     struct tg_fault fault;
@@ -487,10 +487,7 @@ Test(identity, who_asks_on_and_on_with_a_refused_token_loses_the_connection)
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    cr_assert(tg_token_make("all", other));
-    gate_start(&gate, NULL);
+    gate_open(&gate, token, other, NULL);
     struct peer peer;
     peer_open(&peer, &gate.daemon);
     for (int i = 0; i < 17; i++)
@@ -713,10 +710,7 @@ Test(identity, who_calls_on_and_on_with_refused_tokens_loses_the_channel)
 {
     struct gate gate;
     char token[TG_TOKEN_BYTES_MAX + 1], other[TG_TOKEN_BYTES_MAX + 1];
-    gate_prepare(&gate);
-    grant(&gate, "all", "shop", TG_ROLES_ALL, token);
-    cr_assert(tg_token_make("all", other));
-    gate_start(&gate, "grpc.listen=127.0.0.1:0");
+    gate_open(&gate, token, other, "grpc.listen=127.0.0.1:0");
     struct caller *caller = caller_open(&gate.daemon, 65535);
     char value[TG_TOKEN_BYTES_MAX + 16];
     snprintf(value, sizeof(value), "Bearer %s", other);

@@ -1,5 +1,5 @@
 /* Layers between the wire and the frames, on a real loop with real sockets in one thread: the test
- * plays the peer and turns the loop by hand. Every wait is for something that must come; a thousand
+ * plays the peer and turns the loop by hand. Every wait is for something that must come; TURNS_MAX
  * turns without it are a failure. */
 #include "net/conn.h"
 #include "net/listener.h"
