@@ -155,7 +155,7 @@ uint32_t eng_requests_find(const struct eng_requests *requests, const struct eng
 
 /* Brings the bucket of a key, and the next one, into the cache ahead of its look-up. */
 void eng_requests_prefetch(const struct eng_requests *requests, const struct eng_request_key *key);
-/* The same for a slot that is in use, ahead of eng_requests_durable. */
+/* The same for a slot, ahead of eng_requests_durable. */
 static inline void eng_requests_prefetch_slot(const struct eng_requests *requests, uint32_t slot)
 {
     __builtin_prefetch(&requests->orders[slot], 1);

@@ -27,7 +27,7 @@ enum tg_error srv_door_init(struct srv_door *door, const struct srv_admin *admin
 }
 
 /* "localhost", "127.0.0.1" or "[::1]", each with a port or without. */
-static bool is_no_name(const char *host)
+static bool is_own(const char *host)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
@@ -48,7 +48,7 @@ bool srv_door_knows_name(struct srv_exchange *exchange)
         return true;
     const char *host =
         MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
-    if (!host || is_no_name(host)) /* browsers always send one */
+    if (!host || is_own(host)) /* browsers always send one */
         return true;
     srv_exchange_fail(exchange, MHD_HTTP_MISDIRECTED_REQUEST, "FOREIGN_HOST",
                       "'%.64s' is not this listener's name: ask localhost or its address, or set "
