@@ -13,7 +13,7 @@
  * nothing. */
 #define PEER_SILENCE_MS 5000
 
-#define CIPHER_IN_ROOM (64 * 1024)
+#define CIPHER_IN_ROOM (64 * 1024ul)
 /* What TLS adds to a record of 16 KiB, with much to spare, and what a handshake may say. */
 #define RECORD_BYTES   (16 * 1024)
 #define RECORD_MORE    64

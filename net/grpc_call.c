@@ -196,7 +196,7 @@ void net_grpc_calls_free(struct net_grpc_conn *conn)
 static int64_t read_timeout(const uint8_t *text, size_t bytes)
 {
     static const struct {
-        char unit;
+        uint8_t unit;
         int64_t ns;
     } units[] = {{'H', 3600 * TG_NS_PER_S},
                  {'M', 60 * TG_NS_PER_S},
@@ -391,6 +391,7 @@ void net_grpc_call_data(struct net_grpc_call *call, const uint8_t *data, size_t 
         } else {
             size_t rest = call->size - call->have;
             size_t piece = bytes < rest ? bytes : rest;
+            tg_assert(call->message); /* take_head has seen to it */
             memcpy(call->message + NET_GRPC_ROOM_BEFORE + call->have, data, piece);
             call->have += (uint32_t)piece;
             data += piece;
@@ -424,13 +425,11 @@ void net_grpc_call_done(struct net_grpc_call *call)
         return;
     if (call->head_bytes != 0)
         end(call, NET_GRPC_INVALID_ARGUMENT, "BROKEN_MESSAGE", "the stream ended within a message");
-    else if (call->method->takes_many)
-        end(call, NET_GRPC_OK, NULL, NULL);
-    else if (call->messages == 0)
+    else if (call->messages == 0 && !call->method->takes_many)
         end(call, NET_GRPC_INVALID_ARGUMENT, "NO_MESSAGE", "the call has no request message");
-    else if (!call->method->serve)
+    else if (!call->method->serve && !call->method->takes_many)
         put_ready(call);
-    else if (!call->method->is_streamed)
+    else if (call->method->takes_many || !call->method->is_streamed)
         end(call, NET_GRPC_OK, NULL, NULL);
     else
         call->state = NET_GRPC_SERVED;

@@ -53,9 +53,11 @@ static void put_bytes(struct writer *writer, uint32_t field, const void *data, s
     writer->bytes += bytes;
 }
 
+/* A text that is not there is a field that is not there. */
 static void put_text(struct writer *writer, uint32_t field, const char *text)
 {
-    put_bytes(writer, field, text, strnlen(text, TEXT_BYTES_MAX));
+    if (text)
+        put_bytes(writer, field, text, strnlen(text, TEXT_BYTES_MAX));
 }
 
 static void put_detail(struct writer *status, const char *type, const struct writer *detail)
@@ -127,7 +129,7 @@ static void encode_percent(char *out, size_t room, const char *text)
 
 void net_grpc_trailer_fill(struct net_grpc_trailer *trailer, const struct net_grpc_status *status)
 {
-    _Static_assert(sizeof(trailer->message) > 3 * TEXT_BYTES_MAX, "any message fits");
+    _Static_assert(sizeof(trailer->message) > 3ul * TEXT_BYTES_MAX, "any message fits");
     snprintf(trailer->code, sizeof(trailer->code), "%d", (int)status->code);
     trailer->fields[trailer->count++] = net_grpc_field("grpc-status", trailer->code);
     if (status->message) {

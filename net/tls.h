@@ -17,14 +17,14 @@
 #include "net/layer.h"
 #include "tls/session.h"
 
-#define NET_TLS_HANDSHAKE_NS (500 * 1000)
+#define NET_TLS_HANDSHAKE_NS (500 * 1000ll)
 /* A peer that waits for its handshake has nothing to say but its hello, or its certificates. */
-#define NET_TLS_HELD_MAX     (64 * 1024)
+#define NET_TLS_HELD_MAX     (64 * 1024ul)
 /* What the layer above says before the handshake is over: the settings of HTTP/2. */
 #define NET_TLS_EARLY_MAX    1024
 /* Clear bytes are handed up in pieces of so much, so that what one receive brought goes up at once:
  * one that is full, and the rest of a record that an earlier one began. */
-#define NET_TLS_CLEAR_BYTES  (32 * 1024)
+#define NET_TLS_CLEAR_BYTES  (32 * 1024ul)
 
 /* What all connections of one endpoint share; one for each loop and endpoint, on its thread. */
 struct net_tls {

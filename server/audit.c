@@ -76,27 +76,27 @@ static void add_field(struct text *text, const char *name, const char *value)
     add(text, "\"");
 }
 
-size_t srv_audit_text(const struct srv_audit_line *line, char bytes[SRV_AUDIT_TEXT_BYTES])
+size_t srv_audit_text(const struct srv_audit_line *line, char text[SRV_AUDIT_TEXT_BYTES])
 {
-    struct text text = {.at = bytes};
+    struct text to = {.at = text};
     struct tm when;
     char peer[NET_PEER_TEXT_BYTES], seconds[32];
     time_t at_s = line->at_ms / 1000;
     gmtime_r(&at_s, &when);
     strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &when);
-    add(&text, "{\"time\":\"%s.%03dZ\"", seconds, (int)(line->at_ms % 1000));
-    add_field(&text, "tenant", line->tenant);
-    add_field(&text, "token", line->token);
-    add_field(&text, "peer", line->peer.is_known ? net_peer_text(&line->peer, peer) : "");
-    add_field(&text, "action", line->action);
-    add_field(&text, "target", line->target);
-    add_field(&text, "verdict", line->verdict);
+    add(&to, "{\"time\":\"%s.%03dZ\"", seconds, (int)(line->at_ms % 1000));
+    add_field(&to, "tenant", line->tenant);
+    add_field(&to, "token", line->token);
+    add_field(&to, "peer", line->peer.is_known ? net_peer_text(&line->peer, peer) : "");
+    add_field(&to, "action", line->action);
+    add_field(&to, "target", line->target);
+    add_field(&to, "verdict", line->verdict);
     if (line->left_out > 0)
-        add(&text, ",\"left_out\":%" PRIu64, line->left_out);
+        add(&to, ",\"left_out\":%" PRIu64, line->left_out);
     if (line->lost > 0)
-        add(&text, ",\"lost\":%" PRIu64, line->lost);
-    add(&text, "}\n");
-    return text.used;
+        add(&to, ",\"lost\":%" PRIu64, line->lost);
+    add(&to, "}\n");
+    return to.used;
 }
 
 /* --- the thread --- */

@@ -185,7 +185,7 @@ static uint32_t keep_largest(struct taken *list, uint32_t count, uint32_t limit,
 static void write_top(const struct srv_watch *watch, struct srv_body *body,
                       const struct eng_sale *sale, uint32_t limit)
 {
-    struct taken list[SRV_BOARD_TOP_MAX];
+    struct taken list[SRV_BOARD_TOP_MAX] = {{0}};
     uint32_t count = 0;
     for (uint32_t i = 0; i < sale->item_count; i++) {
         const struct eng_item *item = &catalog_of(watch)->items[sale->first_item + i];

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define PLACES        (1u << SRV_PLACE_BITS)
-#define BUCKETS_BYTES (TG_TENANTS_MAX * SRV_QUOTA_KINDS * sizeof(struct srv_bucket))
+#define BUCKETS_BYTES (sizeof(struct srv_bucket) * TG_TENANTS_MAX * SRV_QUOTA_KINDS)
 #define GENERATIONS   (UINT32_MAX >> SRV_PLACE_BITS)
 
 /* --- tables --- */

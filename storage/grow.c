@@ -22,10 +22,10 @@
 
 /* Rows of a commit that is small: of a larger one the length is a small part of the cost, and
  * writing its pages twice would not be. */
-#define SMALL_ROW_BYTES (32 * 1024)
+#define SMALL_ROW_BYTES (32 * 1024ul)
 /* Pages that a small commit may add to the file, beside those of its rows. */
-#define MARGIN_BYTES    (64 * 1024)
-#define GROW_BYTES      (256 * 1024)
+#define MARGIN_BYTES    (64 * 1024ul)
+#define GROW_BYTES      (256 * 1024ul)
 /* When the filesystem has less than this beside what is kept of it, room is for orders. */
 #define SPARE_BYTES     (64ull * 1024 * 1024)
 

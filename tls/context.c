@@ -20,11 +20,11 @@
 #define GROUPS     "X25519:P-256:P-384"
 
 /* What a peer may send us as its certificates, and how long their chain may be. */
-#define CHAIN_BYTES_MAX (32 * 1024)
+#define CHAIN_BYTES_MAX (32 * 1024l)
 #define CHAIN_LENGTH    5
 
 /* A certificate that ends so soon is told in the log. */
-#define EXPIRES_SOON_S (14 * 24 * 3600)
+#define EXPIRES_SOON_S (14l * 24 * 3600)
 
 void tls_reason(char *text, size_t size)
 {

@@ -62,7 +62,7 @@ struct tls_session_options {
  * is none. */
 enum tg_error tls_session_open(struct tls_context *context,
                                const struct tls_session_options *options,
-                               struct tls_session **session, struct tg_fault *fault);
+                               struct tls_session **opened, struct tg_fault *fault);
 /* Says nothing to the peer. NULL is fine. */
 void tls_session_close(struct tls_session *session);
 

@@ -1,5 +1,6 @@
 /* The gRPC listener and those who use it wrong: each is told what is wrong, and nobody else
  * notices. What right use gets is the interop tests' matter. */
+#include "base/rng.h"
 #include "tests/lib/caller.h"
 #include "tests/lib/sale.h"
 
@@ -19,13 +20,13 @@
 #define CANCELLED   1
 #define WINDOW      65535
 
-static struct daemon daemon_;
+static struct daemon served;
 
 static struct tgc_client *start(const char *option, const char *value)
 {
-    daemon_ = (struct daemon){0};
-    daemon_start(&daemon_, "--grpc-listen", "127.0.0.1:0", option, value, NULL);
-    struct tgc_client *client = sale_client(&daemon_);
+    served = (struct daemon){0};
+    daemon_start(&served, "--grpc-listen", "127.0.0.1:0", option, value, NULL);
+    struct tgc_client *client = sale_client(&served);
     sale_create(client, 1, "A", 1000, 0);
     return client;
 }
@@ -33,13 +34,13 @@ static struct tgc_client *start(const char *option, const char *value)
 static void stop(struct tgc_client *client)
 {
     tgc_close(client);
-    daemon_end(&daemon_);
+    daemon_end(&served);
 }
 
 /* Somebody who behaves is served. */
 static void expect_service(void)
 {
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     uint8_t order[200];
     static uint64_t user = 1000;
     size_t bytes = caller_order(order, 1, "A", ++user);
@@ -57,9 +58,9 @@ Test(grpc, http1_is_told_what_the_port_speaks)
     struct tgc_client *client = start(NULL, NULL);
     static const char get[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     char answer[2048];
-    caller_raw(daemon_.grpc_port, get, strlen(get), answer, sizeof(answer));
+    caller_raw(served.grpc_port, get, strlen(get), answer, sizeof(answer));
     cr_assert(strstr(answer, "HTTP/1.1 400 ") == answer && strstr(answer, "gRPC"), "%s", answer);
-    caller_raw(daemon_.port, get, strlen(get), answer, sizeof(answer));
+    caller_raw(served.port, get, strlen(get), answer, sizeof(answer));
     cr_assert(strstr(answer, "HTTP/1.1 400 ") == answer && strstr(answer, "native"), "%s", answer);
     expect_service();
     stop(client);
@@ -68,8 +69,8 @@ Test(grpc, http1_is_told_what_the_port_speaks)
 Test(grpc, http2_on_the_native_port_hears_goaway)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct daemon native = daemon_;
-    native.grpc_port = daemon_.port;
+    struct daemon native = served;
+    native.grpc_port = served.port;
     struct caller *caller = caller_open(&native, WINDOW);
     caller_wait_end(caller);
     cr_assert(caller->heard_goaway && strstr(caller->goaway_text, "native"));
@@ -82,16 +83,16 @@ Test(grpc, tls_and_native_frames_and_noise_are_refused)
     struct tgc_client *client = start(NULL, NULL);
     char answer[2048];
     static const uint8_t hello[] = {0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0, 0, 1, 0};
-    size_t bytes = caller_raw(daemon_.grpc_port, hello, sizeof(hello), answer, sizeof(answer));
+    size_t bytes = caller_raw(served.grpc_port, hello, sizeof(hello), answer, sizeof(answer));
     cr_assert(bytes == 7 && answer[0] == 0x15, "an alert");
-    bytes = caller_raw(daemon_.port, hello, sizeof(hello), answer, sizeof(answer));
+    bytes = caller_raw(served.port, hello, sizeof(hello), answer, sizeof(answer));
     cr_assert(bytes == 7 && answer[0] == 0x15, "an alert");
     struct tg_order order = sale_order(1, "A", 1, 1);
     uint8_t frame[TG_ORDER_FRAME_BYTES_MAX];
     size_t size = tg_order_frame(frame, 1, &order);
-    bytes = caller_raw(daemon_.grpc_port, frame, size, answer, sizeof(answer));
+    bytes = caller_raw(served.grpc_port, frame, size, answer, sizeof(answer));
     cr_assert(bytes > 0 && memmem(answer, bytes, "gRPC", 4), "a native error");
-    caller_raw(daemon_.grpc_port, "\0\0\0\0", 4, answer, sizeof(answer));
+    caller_raw(served.grpc_port, "\0\0\0\0", 4, answer, sizeof(answer));
     expect_service();
     stop(client);
 }
@@ -101,7 +102,7 @@ Test(grpc, tls_and_native_frames_and_noise_are_refused)
 Test(grpc, a_call_that_is_wrong_is_told_why)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     static const uint8_t empty[5] = {0}, packed[6] = {1, 0, 0, 0, 1, 0}, cut[5] = {0, 0, 0, 0, 9};
     static const uint8_t two[10] = {0}, huge[5] = {0, 0x7f},
                          broken[7] = {0, 0, 0, 0, 2, 0xff, 0xff};
@@ -137,7 +138,7 @@ Test(grpc, a_call_that_is_wrong_is_told_why)
 Test(grpc, what_is_no_grpc_is_answered_in_http)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     struct caller_call *call =
         caller_begin(caller, PLACE_ORDER, "content-type", "application/json", "{}", 2, false);
     caller_wait(caller, call);
@@ -156,7 +157,7 @@ Test(grpc, what_is_no_grpc_is_answered_in_http)
 Test(grpc, metadata_beyond_its_limit_is_refused)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     static char value[20000];
     memset(value, 'x', sizeof(value) - 1);
     caller_expect(caller, caller_say(caller, "GetServerTime", "x-large", value, "", 0), EXHAUSTED);
@@ -169,23 +170,23 @@ Test(grpc, metadata_beyond_its_limit_is_refused)
 
 Test(grpc, an_order_whose_deadline_comes_while_it_waits_is_not_decided)
 {
-    daemon_ = (struct daemon){.with_faults = true};
-    daemon_start(&daemon_, "--grpc-listen", "127.0.0.1:0", "--set", "server.lane_backlog=1", NULL);
-    struct tgc_client *client = sale_client(&daemon_);
+    served = (struct daemon){.with_faults = true};
+    daemon_start(&served, "--grpc-listen", "127.0.0.1:0", "--set", "server.lane_backlog=1", NULL);
+    struct tgc_client *client = sale_client(&served);
     sale_create(client, 1, "A", 1000, 0);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     uint8_t order[200];
-    daemon_disk_hold(&daemon_);
+    daemon_disk_hold(&served);
     struct caller_call *first =
         caller_say(caller, "PlaceOrder", NULL, NULL, order, caller_order(order, 1, "A", 1));
     caller_turn(caller, 50);
-    daemon_disk_wait(&daemon_);
+    daemon_disk_wait(&served);
     /* It waits in its lane, behind the one that the disk has. */
     struct caller_call *late = caller_say(caller, "PlaceOrder", "grpc-timeout", "200m", order,
                                           caller_order(order, 1, "A", 2));
     caller_expect(caller, late, LATE);
     cr_assert(strlen(late->details) > 0);
-    daemon_disk_release(&daemon_);
+    daemon_disk_release(&served);
     caller_expect(caller, first, OK);
     struct caller_call *next =
         caller_say(caller, "PlaceOrder", NULL, NULL, order, caller_order(order, 1, "A", 3));
@@ -193,7 +194,7 @@ Test(grpc, an_order_whose_deadline_comes_while_it_waits_is_not_decided)
     cr_assert_eq(sale_list(client, 0, NULL, NULL), 2, "the late one took nothing");
     caller_close(caller);
     tgc_close(client);
-    daemon_end(&daemon_);
+    daemon_end(&served);
 }
 
 /* --- floods --- */
@@ -201,7 +202,7 @@ Test(grpc, an_order_whose_deadline_comes_while_it_waits_is_not_decided)
 Test(grpc, streams_beyond_the_limit_are_refused_one_by_one)
 {
     struct tgc_client *client = start("--set", "grpc.calls_max=8");
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     struct caller_call *calls[20];
     for (int i = 0; i < 20; i++)
         calls[i] = caller_begin(caller, PLACE_ORDER, NULL, NULL, "", 0, true);
@@ -219,7 +220,7 @@ Test(grpc, streams_beyond_the_limit_are_refused_one_by_one)
 Test(grpc, rapid_resets_end_their_connection_alone)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     for (int round = 0; round < 100 && !caller->has_ended; round++) {
         caller->call_count = 0;
         for (int i = 0; i < 200; i++) {
@@ -257,7 +258,7 @@ Test(grpc, a_header_block_without_end_ends_its_connection)
     for (at = 10; at + 10 <= sizeof(flood); at += 10)
         memcpy(flood + at, (uint8_t[]){0, 0, 1, 9, 0, 0, 0, 0, 1, 0x82}, 10);
     size_t size = after_preface(bytes, flood, at);
-    caller_raw(daemon_.grpc_port, bytes, size, answer, sizeof(answer));
+    caller_raw(served.grpc_port, bytes, size, answer, sizeof(answer));
     expect_service();
     stop(client);
 }
@@ -267,13 +268,14 @@ Test(grpc, frames_of_noise_end_their_connection)
     struct tgc_client *client = start(NULL, NULL);
     static uint8_t noise[4096], bytes[8192];
     static char answer[65536];
-    srand(7);
+    struct tg_rng rng;
+    tg_rng_init(&rng, 7);
     for (int round = 0; round < 20; round++) {
         for (size_t i = 0; i < sizeof(noise); i++)
-            noise[i] = (uint8_t)rand();
+            noise[i] = (uint8_t)tg_rng_next(&rng);
         noise[0] = 0xff; /* a frame larger than may be */
         size_t size = after_preface(bytes, noise, sizeof(noise));
-        caller_raw(daemon_.grpc_port, bytes, size, answer, sizeof(answer));
+        caller_raw(served.grpc_port, bytes, size, answer, sizeof(answer));
     }
     expect_service();
     stop(client);
@@ -285,8 +287,8 @@ Test(grpc, half_a_preface_and_half_a_message_have_their_time)
 {
     struct tgc_client *client = start("--set", "server.frame_timeout_s=1");
     char answer[256];
-    caller_raw(daemon_.grpc_port, "PRI * HTTP", 10, answer, sizeof(answer)); /* it ends */
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    caller_raw(served.grpc_port, "PRI * HTTP", 10, answer, sizeof(answer)); /* it ends */
+    struct caller *caller = caller_open(&served, WINDOW);
     static const uint8_t half[] = {0, 0, 0, 0, 50, 1};
     struct caller_call *call =
         caller_begin(caller, PLACE_ORDER, NULL, NULL, half, sizeof(half), true);
@@ -299,7 +301,7 @@ Test(grpc, half_a_preface_and_half_a_message_have_their_time)
 Test(grpc, who_takes_no_answer_loses_it_and_nobody_else_waits)
 {
     struct tgc_client *client = start("--set", "server.write_timeout_s=1");
-    struct caller *closed = caller_open(&daemon_, 0);
+    struct caller *closed = caller_open(&served, 0);
     struct caller_call *call = caller_say(closed, "GetServerTime", NULL, NULL, "", 0);
     caller_turn(closed, 100);
     cr_assert_eq(call->http_status, 200, "headers need no window");
@@ -317,7 +319,7 @@ Test(grpc, who_takes_no_answer_loses_it_and_nobody_else_waits)
 Test(grpc, a_drain_says_goaway_answers_and_ends_streams)
 {
     struct tgc_client *client = start(NULL, NULL);
-    struct caller *caller = caller_open(&daemon_, WINDOW);
+    struct caller *caller = caller_open(&served, WINDOW);
     static const uint8_t empty[5] = {0};
     uint8_t watch[16] = {1 << 3, 1, 2 << 3 | 2, 1, 'A'};
     struct caller_call *stream = caller_say(caller, "WatchItem", NULL, NULL, watch, 5);
@@ -325,15 +327,15 @@ Test(grpc, a_drain_says_goaway_answers_and_ends_streams)
         caller_begin(caller, "/grpc.health.v1.Health/Watch", NULL, NULL, empty, 5, false);
     caller_wait_bytes(caller, stream, 6);
     caller_wait_bytes(caller, health, 7);
-    cr_assert_eq(kill(daemon_.pid, SIGTERM), 0);
+    cr_assert_eq(kill(served.pid, SIGTERM), 0);
     caller_expect(caller, stream, UNAVAILABLE);
     caller_expect(caller, health, UNAVAILABLE);
     cr_assert_eq(health->answer_bytes, 14, "SERVING, then NOT_SERVING");
     cr_assert_eq(health->answer[13], 2);
     caller_wait_end(caller);
     cr_assert(caller->heard_goaway && caller->goaway_code == NGHTTP2_NO_ERROR);
-    cr_assert_eq(daemon_wait(&daemon_), 0);
+    cr_assert_eq(daemon_wait(&served), 0);
     caller_close(caller);
     tgc_close(client);
-    daemon_end(&daemon_);
+    daemon_end(&served);
 }
