@@ -11,7 +11,7 @@
 
 /* --- names --- */
 
-static bool asks_tokens(const struct srv_admin *admin)
+bool srv_door_asks_tokens(const struct srv_admin *admin)
 {
     return admin->server->config.token_file[0] != '\0';
 }
@@ -22,7 +22,7 @@ enum tg_error srv_door_init(struct srv_door *door, const struct srv_admin *admin
     bool is_loopback;
     enum tg_error error = net_address_is_loopback(&admin->address, &is_loopback, fault);
     door->asks_names =
-        !error && is_loopback && !asks_tokens(admin) && !srv_https_is_on(&admin->https);
+        !error && is_loopback && !srv_door_asks_tokens(admin) && !srv_https_is_on(&admin->https);
     return error;
 }
 
@@ -71,7 +71,7 @@ struct tg_bytes srv_door_token(const struct srv_exchange *exchange)
 
 bool srv_door_allows(struct srv_admin *admin, struct tg_bytes token, enum tg_role role)
 {
-    if (!asks_tokens(admin))
+    if (!srv_door_asks_tokens(admin))
         return true;
     return admin->watch.is_open && srv_identity_allows(admin->server, token, role);
 }

@@ -44,6 +44,9 @@ struct srv_door {
 enum tg_error srv_door_init(struct srv_door *door, const struct srv_admin *admin,
                             struct tg_fault *fault);
 
+/* Who reads what is not open to everybody must show a token. */
+bool srv_door_asks_tokens(const struct srv_admin *admin);
+
 /* The request was sent to a name that is this listener's; false, and failed, else. */
 bool srv_door_knows_name(struct srv_exchange *exchange);
 

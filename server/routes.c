@@ -235,9 +235,7 @@ static bool answer_asset(struct srv_exchange *exchange)
 /* The database is not read yet, or the caller may not read: failed. */
 static bool may_read(struct srv_exchange *exchange, bool needs_serving)
 {
-    struct srv_admin *admin = exchange->admin;
-    bool asks_who = admin->server->config.token_file[0] != '\0';
-    if (!is_serving(exchange) && (needs_serving || asks_who)) {
+    if (!is_serving(exchange) && (needs_serving || srv_door_asks_tokens(exchange->admin))) {
         not_recovered(exchange);
         return false;
     }
