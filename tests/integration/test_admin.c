@@ -690,14 +690,9 @@ Test(admin, a_port_in_use_is_told_at_start)
 
 /* --- names --- */
 
-static int get_by_name(const struct daemon *daemon, const char *host)
+static int ask_by_name(const struct daemon *daemon, const char *host)
 {
-    char request[256];
-    int fd = http_connect(daemon);
-    snprintf(request, sizeof(request),
-             "GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
-    http_send(fd, request);
-    struct http_answer answer = http_read(fd);
+    struct http_answer answer = http_get_by_name(daemon, host, "/healthz");
     int status = answer.status;
     cr_assert_eq(status == 421, strstr(answer.body, "FOREIGN_HOST") != NULL, "%s", answer.body);
     http_free(&answer);
@@ -719,9 +714,9 @@ Test(admin, answers_to_its_own_names_alone_where_nothing_else_keeps_strangers_ou
     struct scene scene;
     open_scene(&scene, NULL);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-        cr_assert_eq(get_by_name(&scene.daemon, own[i]), 200, "%s", own[i]);
+        cr_assert_eq(ask_by_name(&scene.daemon, own[i]), 200, "%s", own[i]);
     for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-        cr_assert_eq(get_by_name(&scene.daemon, foreign[i]), 421, "%s", foreign[i]);
+        cr_assert_eq(ask_by_name(&scene.daemon, foreign[i]), 421, "%s", foreign[i]);
     int fd = http_connect(&scene.daemon);
     http_send(fd, "GET /healthz HTTP/1.0\r\n\r\n"); /* of before there were names */
     struct http_answer answer = http_read(fd);
@@ -825,7 +820,7 @@ Test(admin, asks_for_a_token_with_the_role_read)
     cr_assert_eq(get_as(&gate.daemon, guarded[0], almost, "UNAUTHENTICATED"), 401);
     for (size_t i = 0; i < sizeof(open_to_all) / sizeof(open_to_all[0]); i++)
         cr_assert_eq(get_as(&gate.daemon, open_to_all[i], NULL, NULL), 200, "%s", open_to_all[i]);
-    cr_assert_eq(get_by_name(&gate.daemon, "shop.example"), 200, "tokens keep strangers out");
+    cr_assert_eq(ask_by_name(&gate.daemon, "shop.example"), 200, "tokens keep strangers out");
     cr_assert_eq(get_as(&gate.daemon, "/metrics", reader, "tidegate_admin_unauthorized_total 50"),
                  200);
     cr_assert_eq(get_as(&gate.daemon, "/api/sales", reader, NULL), 200);

@@ -311,3 +311,12 @@ void depot_restart(struct depot *depot)
     depot_found_free(found);
     free(found);
 }
+
+void depot_expect_sound(struct depot *depot)
+{
+    struct sto_verify_report report;
+    depot_close(depot);
+    cr_assert_eq(sto_verify(depot->dir, NULL, NULL, NULL, &report, &depot->fault), TG_ERR_OK, "%s",
+                 depot->fault.text);
+    depot_restart(depot);
+}

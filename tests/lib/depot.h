@@ -85,5 +85,7 @@ enum tg_error depot_recover(struct depot *depot, struct depot_found *found, uint
 void depot_found_free(struct depot_found *found);
 /* Closes, opens and recovers. */
 void depot_restart(struct depot *depot);
+/* The same, with a verify between: both must find nothing. */
+void depot_expect_sound(struct depot *depot);
 
 #endif

@@ -91,14 +91,19 @@ void http_free(struct http_answer *answer)
     *answer = (struct http_answer){0};
 }
 
-struct http_answer http_get(const struct daemon *daemon, const char *path)
+struct http_answer http_get_by_name(const struct daemon *daemon, const char *host, const char *path)
 {
     char request[2048];
     int fd = http_connect(daemon);
-    snprintf(request, sizeof(request),
-             "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+             path, host);
     http_send(fd, request);
     return http_read(fd);
+}
+
+struct http_answer http_get(const struct daemon *daemon, const char *path)
+{
+    return http_get_by_name(daemon, "localhost", path);
 }
 
 json_t *http_get_json(const struct daemon *daemon, const char *path)

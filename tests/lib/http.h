@@ -27,6 +27,9 @@ void http_free(struct http_answer *answer);
 
 /* GET, on a connection of its own. */
 struct http_answer http_get(const struct daemon *daemon, const char *path);
+/* The same, sent to this name. */
+struct http_answer http_get_by_name(const struct daemon *daemon, const char *host,
+                                    const char *path);
 /* The same; the status must be 200, and the body JSON. Free with json_decref. */
 json_t *http_get_json(const struct daemon *daemon, const char *path);
 

@@ -24,15 +24,6 @@ static struct lengths lengths_of(const struct depot *depot)
                             .file = (uint64_t)file.st_size};
 }
 
-static void expect_sound(struct depot *depot)
-{
-    struct sto_verify_report report;
-    depot_close(depot);
-    cr_assert_eq(sto_verify(depot->dir, NULL, NULL, NULL, &report, &depot->fault), TG_ERR_OK, "%s",
-                 depot->fault.text);
-    depot_restart(depot);
-}
-
 static struct depot *make(uint64_t map_bytes)
 {
     struct depot *depot = depot_make(map_bytes);
@@ -66,7 +57,7 @@ Test(grow, one_of_many_small_commits_lengthens_the_file)
     cr_assert_geq(now.pages - first.pages, 600 * 16 * 70, "there were pages to write");
     cr_assert_leq(longer, 6, "it was lengthened %d times for %llu bytes", longer,
                   (unsigned long long)(now.pages - first.pages));
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(place(depot, 16), STO_DURABLE);
     cr_assert_eq(lengths_of(depot).file, now.file, "what lies ahead is found by the next start");
     depot_free(depot);
@@ -80,7 +71,7 @@ Test(grow, a_large_commit_writes_nothing_ahead)
     struct lengths now = lengths_of(depot);
     cr_assert_leq(now.file - now.pages, 16 * depot->env->page_bytes, "%llu bytes lie ahead",
                   (unsigned long long)(now.file - now.pages));
-    expect_sound(depot);
+    depot_expect_sound(depot);
     depot_free(depot);
 }
 
@@ -90,6 +81,6 @@ Test(grow, it_ends_with_the_map)
     while (place(depot, 1) == STO_DURABLE)
         cr_assert_lt(depot->requests, 50000, "the map was to be full");
     cr_assert_leq(lengths_of(depot).file, DEPOT_MIB);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     depot_free(depot);
 }

@@ -60,15 +60,6 @@ static uint32_t reserved_of(const struct depot *depot, uint32_t item)
     return depot->env->items[item].stock.reserved_units;
 }
 
-static void expect_sound(struct depot *depot)
-{
-    struct sto_verify_report report;
-    depot_close(depot);
-    cr_assert_eq(sto_verify(depot->dir, NULL, NULL, NULL, &report, &depot->fault), TG_ERR_OK, "%s",
-                 depot->fault.text);
-    depot_restart(depot);
-}
-
 Test(stock_log, a_commit_of_few_items_is_written_in_place)
 {
     struct depot *depot = make();
@@ -76,7 +67,7 @@ Test(stock_log, a_commit_of_few_items_is_written_in_place)
     struct rows rows = rows_of(depot, 0);
     cr_assert_eq(rows.log_rows, 0);
     cr_assert_eq(rows.stock.reserved_units, 1);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     depot_free(depot);
 }
 
@@ -87,7 +78,7 @@ Test(stock_log, a_commit_of_many_items_is_logged_and_comes_back)
     struct rows rows = rows_of(depot, 10);
     cr_assert_eq(rows.log_rows, 3, "%u entries to a row", STO_LOG_ENTRIES_MAX);
     cr_assert_eq(rows.stock.reserved_units, 0, "its own row is as it was");
-    expect_sound(depot);
+    depot_expect_sound(depot);
     for (uint32_t item = 0; item < ITEMS; item++)
         cr_assert_eq(reserved_of(depot, item), item >= 10 && item < 171, "item %u", item);
     depot_free(depot);
@@ -100,12 +91,12 @@ Test(stock_log, what_comes_behind_a_logged_commit_goes_to_the_log_too)
     cr_assert_eq(commit_to_items(depot, 1, 1), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 1).log_rows, 2);
     cr_assert_eq(rows_of(depot, 1).stock.reserved_units, 0);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(reserved_of(depot, 1), 2, "the last entry counts");
     /* It also goes on behind a start. */
     cr_assert_eq(commit_to_items(depot, 1, 1), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 1).log_rows, 3);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(reserved_of(depot, 1), 3);
     depot_free(depot);
 }
@@ -127,12 +118,12 @@ Test(stock_log, a_full_log_is_folded)
     cr_assert_eq(rows_of(depot, 150).log_rows, 0);
     cr_assert_eq(rows_of(depot, 150).stock.reserved_units, 1);
     cr_assert_eq(rows_of(depot, 6).stock.reserved_units, 1);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(commit_to_items(depot, 6, 1), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 6).log_rows, 0, "few items, in place again");
     cr_assert_eq(commit_to_items(depot, 0, LOG_ITEMS_MIN), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 6).log_rows, 1);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(reserved_of(depot, 5), STO_LOG_ROWS_MAX - 1);
     cr_assert_eq(reserved_of(depot, 6), 2);
     depot_free(depot);
@@ -147,7 +138,7 @@ Test(stock_log, a_new_sale_folds_and_has_rows_of_its_own)
     cr_assert_eq(rows.log_rows, 0);
     cr_assert_eq(rows.stock.initial_units, 50);
     cr_assert_eq(rows_of(depot, 0).stock.reserved_units, 1);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     depot_free(depot);
 }
 
@@ -165,7 +156,7 @@ Test(stock_log, a_refused_batch_leaves_it_as_it_was)
     depot_restart(depot);
     cr_assert_eq(commit_to_items(depot, 6, 1), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 6).log_rows, 0);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     depot_free(depot);
 }
 
@@ -286,10 +277,10 @@ Test(stock_log, a_database_without_it_is_taken_over)
     cr_assert_eq(mdb_put(txn, depot->env->tables.meta, &key, &value, 0), 0);
     cr_assert_eq(mdb_drop(txn, depot->env->tables.stock_log, 1), 0);
     cr_assert_eq(mdb_txn_commit(txn), 0);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(commit_to_items(depot, 0, LOG_ITEMS_MIN), STO_DURABLE);
     cr_assert_eq(rows_of(depot, 0).log_rows, 1);
-    expect_sound(depot);
+    depot_expect_sound(depot);
     cr_assert_eq(reserved_of(depot, 0), 2);
     depot_free(depot);
 }
